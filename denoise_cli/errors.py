@@ -1,0 +1,60 @@
+"""Every error this package raises on purpose, and the exit code each one means.
+
+    DenoiseError
+    ├── UsageError        2    options that contradict each other, names that do not exist
+    │   └── RefusedError  2    an output that would overwrite or collide
+    ├── InputError        1    one input that cannot be read, or holds what we refuse
+    ├── OutputError       1    one output that cannot be written
+    ├── ThresholdMissed   1    ``eval --fail-under`` was not reached
+    ├── TrainingError     1    the loss is not finite, the data are too small, ...
+    └── UnavailableError  3    model, device or backend that is not to be had
+        ├── ModelError    3    a model file we refuse
+        └── BackendError  3    a package or device that is missing; carries the command that mends it
+
+Only ``cli/`` turns these into exits. A message is one line, names the bad value, and lists the choices.
+"""
+
+
+class DenoiseError(Exception):
+    exit_code = 1
+
+
+class UsageError(DenoiseError):
+    exit_code = 2
+
+
+class RefusedError(UsageError):
+    pass
+
+
+class InputError(DenoiseError):
+    pass
+
+
+class OutputError(DenoiseError):
+    pass
+
+
+class ThresholdMissed(DenoiseError):
+    pass
+
+
+class TrainingError(DenoiseError):
+    pass
+
+
+class UnavailableError(DenoiseError):
+    exit_code = 3
+
+
+class ModelError(UnavailableError):
+    pass
+
+
+class BackendError(UnavailableError):
+    pass
+
+
+def choice(what: str, value: object, choices) -> str:
+    """One line that names the bad value and the choices: ``unknown noise "gausian"; choose from ...``."""
+    return f'unknown {what} "{value}"; choose from {", ".join(map(str, choices))}'

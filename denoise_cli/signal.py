@@ -1,0 +1,87 @@
+"""What flows through the package: a file is a stream of blocks along its first axis.
+
+    Source --blocks()--> (C, n, W) float32 ... --write()--> Sink --commit()--> one whole file
+
+A thumbnail is one block; a 900-megapixel scan is many, and takes no more memory than one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+Kind = Literal["image", "audio", "table"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a file before its first block is read."""
+
+    kind: Kind
+    channels: int  # signal channels in the blocks; alpha is not one of them
+    length: int | None  # rows of ONE frame (pictures), samples (audio); None: unknown until the end
+    width: int = 1  # columns of a picture; 1 for audio
+    frames: int = 1  # pages or animation frames; a block never crosses from one into the next
+    groups: tuple[tuple[int, ...], ...] = ((0,),)  # channels that belong together: ((0, 1, 2),) for RGB
+    step: float = 0.0  # distance of two neighbouring levels in block units: 1/255, 1/65535; 0 for float
+    rate: int | None = None  # samples per second, audio only
+    format: str = ""  # the container: "png", "jpeg", "tiff", "wav", ...
+
+    @property
+    def size(self) -> int | None:
+        """Pixels or samples in the whole file, all frames together, channels not counted."""
+        return None if self.length is None else self.frames * self.length * self.width
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A whole file in memory.
+
+    data: float32, (C, H, W) for pictures in [0, 1], (C, T) for audio in [-1, 1].
+    Frames of an animation stand below each other along H.
+    """
+
+    data: np.ndarray
+    header: Header
+    extras: Mapping[str, Any] = field(default_factory=dict)  # what must survive: EXIF, ICC, tags, ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An open input. ``header`` is there at once; ``blocks`` may be read once, in order."""
+
+    header: Header
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield (C, n, W) float32 blocks, consecutive along the second axis, none crossing a frame.
+
+        Raises InputError where the file is damaged or holds non-finite samples.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """An output in the making. Nothing stands at its final path until ``commit``."""
+
+    def write(self, block: np.ndarray) -> None:
+        """Append one (C, n, W) float32 block; values are clipped and rounded to the file's own depth."""
+        ...
+
+    def commit(self) -> None: ...
+
+    def discard(self) -> None:
+        """Drop what was written and leave no trace; safe to call after ``commit``."""
+        ...
+
+
+def gather(source: Source) -> Signal:
+    """Read a whole source into memory: data is (C, frames * H, W) float32."""
+    blocks = list(source.blocks())
+    data = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+    return Signal(data, source.header)

@@ -1,0 +1,104 @@
+"""ModelCard: what a model file says of itself, as JSON in the ONNX metadata.
+
+Nothing else is assumed about a model: its sizes, its noise and its licence are asked of the card.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from denoise_cli.errors import ModelError
+
+SCHEMA = 1
+METADATA_KEY = "denoise_card"
+MAX_BYTES = 1 << 20  # a card is a page of text; anything longer is not one
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The card of one model. `channels`, `multiple` and `halo` decide how pictures are cut for it."""
+
+    name: str
+    kind: str = "image"
+    channels: int = 3  # 3: gray runs as three equal channels; 1: each channel for itself
+    rate: int | None = None  # samples per second the model was trained at (audio)
+    multiple: int = 1  # height and width must be multiples of this
+    halo: int = 0  # pixels of context beyond which nothing changes a pixel by 0.01 of an 8-bit step
+    noise_input: bool = False  # takes a second input `sigma`, (N,) float32 in [0, 1]
+    noise: str = ""  # the corruption it was trained with, as a spec
+    arch: str = ""
+    net: Mapping[str, Any] = field(default_factory=dict)  # the architecture's own config
+    command: str = ""  # the exact command that trained it
+    data: str = ""  # what it was trained on
+    training: Mapping[str, Any] = field(default_factory=dict)  # steps, seconds, hardware
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # as printed by benchmarks/
+    licence: str = ""
+    created_with: str = ""
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        def check(ok: bool, what: str) -> None:
+            if not ok:
+                raise ModelError(f"model card: {what}")
+
+        check(self.schema == SCHEMA, f"schema {self.schema!r} is unknown; this version reads schema {SCHEMA}")
+        check(self.kind in ("image", "audio", "table"), f"unknown kind {self.kind!r}")
+        check(_whole(self.channels, 1, 64), f"channels must be 1..64, not {self.channels!r}")
+        check(_whole(self.multiple, 1, 1024), f"multiple must be 1..1024, not {self.multiple!r}")
+        check(_whole(self.halo, 0, 1 << 16), f"halo must be 0..65536, not {self.halo!r}")
+        check(self.rate is None or _whole(self.rate, 1000, 384_000), f"rate {self.rate!r} is out of range")
+        check(isinstance(self.noise_input, bool), "noise_input must be true or false")
+        for text in ("name", "noise", "arch", "command", "data", "licence", "created_with"):
+            value = getattr(self, text)
+            check(isinstance(value, str) and value.isprintable(), f"{text} is not one line of text")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card; raises ModelError for anything but a card of a known schema."""
+        if len(text) > MAX_BYTES:
+            raise ModelError(f"model card: {len(text)} characters, more than {MAX_BYTES}")
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"model card: not JSON ({error})") from None
+        if not isinstance(values, dict) or "name" not in values:
+            raise ModelError("model card: not a card")
+        if values.get("schema") != SCHEMA:
+            raise ModelError(f"model card: schema {values.get('schema')!r} is unknown; this version reads {SCHEMA}")
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise ModelError(f"model card: unknown field {unknown[0]!r}")
+        return cls(**values)
+
+    def lift(self, x: np.ndarray) -> np.ndarray:
+        """(c, H, W) channels of one group -> (N, channels, H, W) that the model can take.
+
+        A colour model takes RGB as it is and gray as three equal channels; a gray model takes
+        each channel as a sample of its own.
+        """
+        c, height, width = x.shape
+        if c == self.channels:
+            return x[None]
+        if self.channels == 1:
+            return x[:, None]
+        return np.broadcast_to(x[:, None], (c, self.channels, height, width))
+
+    def lower(self, y: np.ndarray, c: int) -> np.ndarray:
+        """The inverse of `lift`: (N, channels, H, W) -> (c, H, W); equal channels are averaged."""
+        if c == self.channels:
+            return y[0]
+        return y[:, 0] if self.channels == 1 else y.mean(axis=1)
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high

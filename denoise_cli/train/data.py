@@ -1,0 +1,133 @@
+"""Clean pictures to batches of clean patches.
+
+A batch is a pure function of (seed, step): a run that is killed and resumed sees the same data as an
+unbroken one, and no sampler state has to be saved.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from denoise_cli.errors import DenoiseError, TrainingError
+from denoise_cli.media import image
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in "L" of Pillow and rgb2gray
+
+
+@dataclass(frozen=True)
+class Batch:
+    clean: np.ndarray  # (B, C, patch, patch) float32 in [0, 1]
+    gray: np.ndarray  # (B, 1, 1, 1) bool: all channels of this sample are one, and so must its noise be
+
+
+def load(paths: Sequence[Path], channels: int, on_skip: Callable[[Path, str], None]) -> list[np.ndarray]:
+    """Decode pictures to (C, H, W), uint8 where the file holds 8 bits, else float32.
+
+    Files that cannot be read are reported and left out. Raises TrainingError if none is left.
+    """
+    pictures = []
+    for path in paths:
+        try:
+            pictures.append(_decode(path, channels))
+        except DenoiseError as error:
+            on_skip(path, str(error))
+    if not pictures:
+        raise TrainingError("no picture to train on")
+    return pictures
+
+
+def _decode(path: Path, channels: int) -> np.ndarray:
+    signal = image.read(path)
+    header, x = signal.header, signal.data
+    if header.frames > 1:
+        x = x[:, : header.length]
+    group = header.groups[0]
+    x = x[list(group)]
+    if channels == 1 and len(group) == 3:
+        x = np.tensordot(LUMA, x, 1)[None]
+    elif channels == 3 and len(group) == 1:
+        x = np.broadcast_to(x, (3, *x.shape[1:]))
+    # 8-bit pictures stay 8-bit in memory: a quarter of the size.
+    return (x * 255).round().astype(np.uint8) if header.step >= 1 / 255 else np.ascontiguousarray(x)
+
+
+def is_gray(picture: np.ndarray) -> bool:
+    return len(picture) == 1 or all(np.array_equal(picture[0], channel) for channel in picture[1:])
+
+
+class Patches:
+    """Random crops in the eight orientations, each picture equally likely.
+
+    `gray` is the share of samples that a colour model sees as one gray channel, three times.
+    Pictures smaller than the patch are mirrored up to it.
+    """
+
+    def __init__(self, pictures: Sequence[np.ndarray], patch: int, batch_size: int, seed: int, gray: float = 0.0):
+        self.pictures = [_at_least(p, patch) for p in pictures]
+        self.patch, self.batch_size, self.seed, self.gray = patch, batch_size, seed, gray
+        self.is_gray = [is_gray(p) for p in pictures]
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        samples, grays = [], []
+        for _ in range(self.batch_size):
+            index = int(rng.integers(len(self.pictures)))
+            picture = self.pictures[index]
+            top, left = (int(rng.integers(n - self.patch + 1)) for n in picture.shape[1:])
+            patch = picture[:, top : top + self.patch, left : left + self.patch]
+            turn = int(rng.integers(8))
+            patch = np.rot90(patch, turn % 4, (1, 2))
+            patch = patch[:, :, ::-1] if turn >= 4 else patch
+            patch = patch.astype(np.float32) / 255 if patch.dtype == np.uint8 else patch
+            gray = rng.random() < self.gray or self.is_gray[index]
+            if gray and len(patch) == 3 and not self.is_gray[index]:
+                patch = np.broadcast_to(np.tensordot(LUMA, patch, 1), patch.shape)
+            samples.append(patch)
+            grays.append(gray)
+        return Batch(np.stack(samples), np.array(grays).reshape(-1, 1, 1, 1))
+
+    def batches(self, start: int, ahead: int = 4) -> Iterator[Batch]:
+        """Batches of steps start, start + 1, ..., made by a thread that runs at most `ahead` before."""
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+        stop = threading.Event()
+
+        def make() -> None:
+            step = start
+            while not stop.is_set():
+                try:
+                    item: Batch | BaseException = self.batch(step)
+                except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+                    item = error
+                while not stop.is_set():
+                    try:
+                        ready.put(item, timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+                step += 1
+
+        worker = threading.Thread(target=make, daemon=True)
+        worker.start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            worker.join()
+
+
+def _at_least(picture: np.ndarray, side: int) -> np.ndarray:
+    height, width = picture.shape[1:]
+    if height >= side and width >= side:
+        return picture
+    short = [(0, max(0, side - height)), (0, max(0, side - width))]
+    return np.pad(picture, [(0, 0), *short], mode="symmetric")

@@ -1,0 +1,266 @@
+"""The training loop: knows nothing of the network, the screen or the file formats.
+
+    for step:  clean patches -> corrupt on the device -> net -> loss -> optimiser -> moving average
+
+Every step is a function of (weights, optimiser state, seed, step), so a run killed at any point and
+resumed from its checkpoint ends with the weights of an unbroken one (CPU, one thread: to the bit).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from denoise_cli import corrupt
+from denoise_cli.errors import InputError, TrainingError, UsageError, choice
+from denoise_cli.media.files import Replacing
+from denoise_cli.train.data import Patches
+from denoise_cli.train.losses import LOSSES
+
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides the result of a run. Saved in the checkpoint; a resumed run must agree."""
+
+    noise: str = "gaussian:std=0-55+quantise:p=0.7"  # the corruption, drawn anew for every sample
+    loss: str = "charbonnier"
+    optimiser: str = "adamw"
+    lr: float = 1e-3  # the peak; a cosine takes it to zero
+    weight_decay: float = 1e-4
+    batch_size: int = 16
+    patch: int = 64  # side of a training patch, pixels
+    gray: float = 0.0  # share of the samples shown to a colour net as gray
+    warmup: int = 200  # steps of linear warm-up
+    ema: float = 0.999  # decay of the moving average of the weights, which is what is shipped
+    clip: float = 1.0  # largest norm of the gradient
+    amp: bool = False  # bfloat16 autocast
+    seed: int = 0
+    steps: int | None = None  # with max_time: whichever ends first
+    max_time: float | None = None  # seconds; the schedule ends with it
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise UsageError(choice("loss", self.loss, LOSSES))
+        if self.optimiser not in OPTIMISERS:
+            raise UsageError(choice("optimiser", self.optimiser, OPTIMISERS))
+        if self.steps is None and self.max_time is None:
+            raise UsageError("say when to stop: --steps N or --max-time 20m")
+        corrupt.parse(self.noise)
+
+
+@dataclass
+class State:
+    """Everything that changes while training. `elapsed` carries the clock over a resume."""
+
+    net: nn.Module
+    average: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    elapsed: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)  # step, loss, and psnr where measured
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report to whoever watches."""
+
+    step: int
+    fraction: float  # of the whole run, 0..1
+    loss: float  # mean since the last report
+    psnr: float | None  # of the averaged weights on the validation pictures, dB
+    samples_per_second: float
+    seconds_left: float
+
+
+def start(net: nn.Module, options: Options, device: torch.device) -> State:
+    net = net.to(device=device, memory_format=torch.channels_last)
+    extra: dict[str, Any] = {"weight_decay": options.weight_decay} if options.optimiser == "adamw" else {}
+    if options.optimiser == "sgd":
+        extra["momentum"] = 0.9
+    optimiser = OPTIMISERS[options.optimiser](net.parameters(), lr=options.lr, **extra)
+    return State(net, {k: v.detach().clone() for k, v in net.state_dict().items()}, optimiser)
+
+
+def train(
+    state: State,
+    options: Options,
+    patches: Patches,
+    validate: Callable[[nn.Module], float] | None = None,
+    checkpoint: Path | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    *,
+    every: float = 1.0,
+    validate_every: float = 60.0,
+    checkpoint_every: float = 60.0,
+) -> State:
+    """Run to the end of `options.steps` or `options.max_time`; the three intervals are in seconds.
+
+    Raises TrainingError as soon as the loss is not finite; the checkpoint then still holds the last
+    good state.
+    """
+    device = next(state.net.parameters()).device
+    noise, loss_of = corrupt.parse(options.noise), LOSSES[options.loss]
+    generator = torch.Generator(device)
+    state.net.train()
+    began = time.monotonic() - state.elapsed
+    marks = {"report": time.monotonic(), "validate": time.monotonic(), "save": time.monotonic()}
+    losses: list[Tensor] = []
+    first = True
+    batches = patches.batches(state.step)
+    try:
+        while (fraction := _fraction(options, state.step, time.monotonic() - began)) < 1:
+            batch = next(batches)
+            _set_lr(state.optimiser, options, state.step, fraction)
+            generator.manual_seed(_mix(options.seed, state.step))
+            clean = torch.from_numpy(batch.clean).to(device, memory_format=torch.channels_last)
+            noisy = _corrupt(clean, torch.from_numpy(batch.gray).to(device), noise, generator)
+            with torch.autocast(device.type, torch.bfloat16, enabled=options.amp):
+                output = state.net(noisy)
+            loss = loss_of(output.float(), clean)
+            state.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(state.net.parameters(), options.clip)
+            losses.append(loss.detach())
+            if device.type == "cpu" or len(losses) >= 50:  # on a GPU, looking costs a wait
+                _check_finite(losses[-50:], norm, state.step, checkpoint)
+            state.optimiser.step()
+            _average(state, options.ema)
+            state.step += 1
+            state.elapsed = (now := time.monotonic()) - began
+            if now - marks["report"] >= every or first:
+                _check_finite(losses, norm, state.step, checkpoint)
+                mean = float(torch.stack(losses).mean())
+                psnr = None
+                if validate is not None and now - marks["validate"] >= validate_every:
+                    psnr = validate(averaged(state))
+                    marks["validate"] = time.monotonic()
+                state.curve.append({"step": state.step, "loss": mean} | ({} if psnr is None else {"psnr": psnr}))
+                rate = len(losses) * options.batch_size / max(now - marks["report"], 1e-9)
+                left = state.elapsed * (1 - fraction) / fraction if fraction > 0 else math.inf
+                report(Progress(state.step, fraction, mean, psnr, rate, left))
+                losses, first, marks["report"] = [], False, now
+            if checkpoint is not None and now - marks["save"] >= checkpoint_every:
+                save(state, options, checkpoint)
+                marks["save"] = time.monotonic()
+    finally:
+        batches.close()  # type: ignore[attr-defined]
+    if checkpoint is not None:
+        save(state, options, checkpoint)
+    return state
+
+
+def averaged(state: State) -> nn.Module:
+    """A copy of the net that carries the averaged weights, ready to infer."""
+    import copy
+
+    net = copy.deepcopy(state.net)
+    net.load_state_dict(state.average)
+    return net.eval()
+
+
+def _fraction(options: Options, step: int, elapsed: float) -> float:
+    by_step = step / options.steps if options.steps else 0.0
+    by_time = elapsed / options.max_time if options.max_time else 0.0
+    return max(by_step, by_time)
+
+
+def _set_lr(optimiser: torch.optim.Optimizer, options: Options, step: int, fraction: float) -> None:
+    warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
+    for group in optimiser.param_groups:
+        group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+
+
+def _mix(seed: int, step: int) -> int:
+    """One 63-bit seed for the noise of this step, unrelated to that of the patches."""
+    return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _corrupt(clean: Tensor, gray: Tensor, noise: corrupt.Chain, generator: torch.Generator) -> Tensor:
+    noisy = noise(clean, generator)
+    # A gray picture has one noise, not three: its channels stay equal.
+    return torch.where(gray, noisy[:, :1], noisy).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def _average(state: State, decay: float) -> None:
+    # A young average follows fast: (1 + t) / (10 + t), as in TensorFlow's ExponentialMovingAverage.
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    average = [state.average[name] for name, _ in state.net.named_parameters()]
+    torch._foreach_lerp_(average, [p.detach() for p in state.net.parameters()], 1 - decay)
+
+
+def _check_finite(losses: Sequence[Tensor], norm: Tensor, step: int, checkpoint: Path | None) -> None:
+    if bool(torch.isfinite(torch.stack([*losses, norm])).all()):
+        return
+    kept = f"; the last good state is kept in {checkpoint}" if checkpoint is not None and checkpoint.exists() else ""
+    raise TrainingError(f"the loss is not finite at step {step}; a lower --lr may help{kept}")
+
+
+def save(state: State, options: Options, path: Path) -> None:
+    """Write a checkpoint beside its place, then rename. Weights that are not finite are never written."""
+    tensors = {f"net.{k}": v for k, v in state.net.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in state.average.items()}
+    packed = state.optimiser.state_dict()
+    scalars: dict[str, Any] = {}
+    for index, entry in packed["state"].items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser.{index}.{key}"] = value
+            elif value is not None:
+                scalars[f"{index}.{key}"] = value
+    if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
+        raise TrainingError(f"weights are not finite at step {state.step}; checkpoint not written")
+    about = {
+        "options": asdict(options), "step": state.step, "elapsed": state.elapsed,
+        "curve": state.curve, "scalars": scalars,
+    }  # fmt: skip
+    # safetensors keeps no strides, so channels-last is made again by load_state_dict's copy.
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    with Replacing(path) as target:
+        target.file.write(to_safetensors(tensors, {"denoise": json.dumps(about)}))
+        target.commit()
+
+
+def restore(state: State, options: Options, path: Path) -> State:
+    """Load a checkpoint into a state made by `start` with the same options.
+
+    Raises InputError for a damaged file and UsageError where an option that shapes the result differs.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()["denoise"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        now, then = asdict(options), about["options"]
+        free = {"steps", "max_time"}  # a longer run may go on from a shorter one
+        for key in sorted(set(now) - free):
+            if now[key] != then.get(key):
+                raise UsageError(f"--resume: {key} was {then.get(key)!r} in the checkpoint, now {now[key]!r}")
+        state.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        for key, value in state.average.items():
+            value.copy_(tensors[f"average.{key}"])
+        packed = state.optimiser.state_dict()
+        entries: dict[int, dict[str, Any]] = {}
+        for key, value in [*tensors.items(), *((f"optimiser.{k}", v) for k, v in about["scalars"].items())]:
+            if key.startswith("optimiser."):
+                _, index, name = key.split(".", 2)
+                entries.setdefault(int(index), {})[name] = value
+        packed["state"] = entries
+        state.optimiser.load_state_dict(packed)
+        state.step, state.elapsed, state.curve = about["step"], about["elapsed"], about["curve"]
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a checkpoint of this run ({reason})") from None
+    return state

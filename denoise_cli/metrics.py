@@ -139,6 +139,7 @@ class NoiseMeter:
     Added here, because stored pictures clip: noise around a dark or a bright area is cut off at 0 or 1
     and looks weaker than it is. The share of cut pixels tells by how much, see ``_surviving``.
 
+    Where nearly the whole picture lies at 0 or 1, up to a sixth too low: clipped noise is no longer Gaussian.
     Blind to noise coarser than about three pixels (resampled or demosaiced pictures read too low), and
     fooled by texture that fills every patch (reads too high).
     """

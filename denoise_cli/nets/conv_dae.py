@@ -22,6 +22,7 @@ class ConvDAE(nn.Module):
 
     multiple = 4
     bounded = True  # the output is a probability, so binary cross-entropy is defined
+    default_loss = "bce"
 
     def __init__(self, config: Config):
         super().__init__()

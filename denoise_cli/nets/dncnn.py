@@ -21,6 +21,8 @@ class DnCNN(nn.Module):
         depth: int = 17  # convolutions; the receptive field is 2 * depth + 1 pixels wide
 
     multiple = 1
+    bounded = False
+    default_loss = "charbonnier"
 
     def __init__(self, config: Config):
         super().__init__()

@@ -48,6 +48,9 @@ class UNet(nn.Module):
         blocks: tuple[int, ...] = (2, 2, 2)  # residual blocks a level, on the way down and again up
         noise_map: bool = False  # a further input channel holds the noise level
 
+    bounded = False
+    default_loss = "charbonnier"
+
     def __init__(self, config: Config):
         super().__init__()
         self.config = config

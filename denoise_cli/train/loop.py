@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 class Options:
     """What decides the result of a run. Saved in the checkpoint; a resumed run must agree."""
 
+    arch: str = "unet"  # with `net`: what the weights belong to
+    net: Mapping[str, Any] = field(default_factory=dict)  # the architecture's own config
     noise: str = "gaussian:std=0-55+quantise:p=0.7"  # the corruption, drawn anew for every sample
     loss: str = "charbonnier"
     optimiser: str = "adamw"
@@ -58,6 +60,13 @@ class Options:
             raise UsageError(choice("optimiser", self.optimiser, OPTIMISERS))
         if self.steps is None and self.max_time is None:
             raise UsageError("say when to stop: --steps N or --max-time 20m")
+        positive = ("lr", "batch_size", "patch", "clip", "steps", "max_time")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
+        if not 0 <= self.gray <= 1:
+            raise UsageError(f"--gray must be in 0..1, not {self.gray:g}")
         corrupt.parse(self.noise)
 
 
@@ -243,7 +252,7 @@ def restore(state: State, options: Options, path: Path) -> State:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["denoise"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        now, then = asdict(options), about["options"]
+        now, then = json.loads(json.dumps(asdict(options))), about["options"]
         free = {"steps", "max_time"}  # a longer run may go on from a shorter one
         for key in sorted(set(now) - free):
             if now[key] != then.get(key):

@@ -1,0 +1,92 @@
+"""The command line: parse, call one library function, render, exit code. The only place that exits.
+
+Importing this loads Typer and nothing heavier; each command imports what it needs in its body.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from denoise_cli import __version__
+from denoise_cli.cli import screen
+from denoise_cli.cli.corrupt import corrupt
+from denoise_cli.cli.evaluate import evaluate
+from denoise_cli.cli.run import run
+from denoise_cli.cli.train import train
+from denoise_cli.errors import DenoiseError
+
+app = typer.Typer(
+    name="denoise",
+    help="Clean noisy pictures with denoising autoencoders; make noise, train models, measure.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("corrupt", rich_help_panel=None)(corrupt)
+app.command("train")(train)
+app.command("run")(run)
+app.command("denoise", hidden=True)(run)
+app.command("eval")(evaluate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"denoise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+# What Typer raises for a wrong option; it brings its own copy of Click, so it is found by its relation.
+_WrongUsage: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+class _Terminated(BaseException):
+    pass
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal kills
+    raise _Terminated
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (see errors.py; 130 / 143 interrupted, 141 closed pipe)."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(args=args, prog_name="denoise", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except DenoiseError as error:
+        screen.say(str(error))
+        return error.exit_code
+    except _WrongUsage as error:
+        if message := error.format_message():  # type: ignore[attr-defined]
+            screen.say(f"{message.splitlines()[0]}  (see denoise --help)")
+        else:  # no arguments at all: the help was the answer
+            screen.say(error.ctx.get_help()) if getattr(error, "ctx", None) else None  # type: ignore[attr-defined]
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        screen.say("interrupted")
+        return 130
+    except _Terminated:
+        screen.say("terminated")
+        return 143
+    except BrokenPipeError:
+        # Whoever read us has gone. Python flushes stdout at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

@@ -1,0 +1,113 @@
+"""What ``run`` and ``corrupt`` share between parsing and exiting: find jobs, follow them, sum up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from denoise_cli.cli import screen
+from denoise_cli.cli.options import OnExists
+from denoise_cli.errors import UsageError
+from denoise_cli.media import files
+from denoise_cli.media.formats import SUFFIXES
+from denoise_cli.pipeline import Result
+
+
+def plan(
+    inputs: Sequence[str] | None,
+    files_from: str | None,
+    output: str | None,
+    on_exists: OnExists | None,
+    *,
+    tag: str,
+    suffix: str | None = None,
+    binary_out: bool = True,
+) -> tuple[files.Found, list[files.Job], list[files.Job]]:
+    """Find the jobs, settle what exists, and refuse what cannot work before any work is done.
+
+    Returns what was found, the jobs to do and those to skip; says what is missing or left out.
+    """
+    names = list(inputs or [])
+    if files_from is not None:
+        names += _names(files_from)
+    if not names:
+        raise UsageError("nothing to do: name a file, a folder, or - for stdin")
+    found = files.find(names, output, tag=tag, suffixes=SUFFIXES, suffix=suffix)
+    if any(job.source is None for job in found.jobs):
+        screen.no_terminal_input()
+    if any(job.target is None for job in found.jobs):
+        screen.binary_to_terminal()
+        if not binary_out:
+            raise UsageError("--json and the picture cannot share stdout; name a file with -o or use --report")
+    for path, reason in found.skipped:
+        screen.say(f"{files.printable(path)}: left out, {reason}")
+    for name, reason in found.missing:
+        screen.say(f"{files.printable(name)}: {reason}")
+    todo, skipped = files.settle(found.jobs, on_exists.value if on_exists else None)
+    files.check_writable([job.target for job in todo if job.target is not None])
+    return found, todo, skipped
+
+
+def _names(files_from: str) -> list[str]:
+    if files_from == "-":
+        screen.no_terminal_input()
+        text = sys.stdin.read()
+    else:
+        try:
+            text = Path(files_from).read_text(errors="surrogateescape")
+        except OSError as error:
+            raise UsageError(f"--files-from {files_from}: {error.strerror}") from None
+    return [line for line in text.splitlines() if line]
+
+
+def show(todo: Sequence[files.Job], skipped: Sequence[files.Job]) -> None:
+    """The plan of a dry run, on stdout."""
+    for verb, jobs in (("write", todo), ("skip", skipped)):
+        for job in jobs:
+            source = "-" if job.source is None else files.printable(job.source)
+            target = "-" if job.target is None else files.printable(job.target)
+            sys.stdout.write(f"{verb}\t{source}\t{target}\n")
+
+
+def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:
+    if skipped:
+        return f"nothing to do: {_count(len(skipped), 'file is', 'files are')} finished already (--on-exists overwrite)"
+    return "no input could be read" if found.missing else "no pictures found"
+
+
+def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) -> list[Result]:
+    """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose)."""
+    done: list[Result] = []
+    pixels = 0
+    with closing(results) as stream, screen.bar(total, "files", quiet=quiet) as bar:  # type: ignore[type-var]
+        for result in stream:
+            done.append(result)
+            pixels += result.size
+            name = "-" if result.job.source is None else files.printable(result.job.source)
+            if result.error is not None:
+                bar.say(result.error if result.error.startswith(name) else f"{name}: {result.error}")
+            elif verbose:
+                bar.say(f"{name}: {_detail(result)}")
+            bar.update(advance=1, note=f"{pixels / 1e6:.1f} MP")
+    return done
+
+
+def _detail(result: Result) -> str:
+    noise = ""
+    if result.noise_before is not None:
+        noise = f", noise {result.noise_before:.1f} -> {result.noise_after:.1f}"
+    return f"{result.size / 1e6:.2f} MP in {result.seconds:.2f} s{noise}"
+
+
+def summary(results: Sequence[Result], skipped: int, missing: int, seconds: float) -> None:
+    failed = missing + sum(result.error is not None for result in results)
+    done = sum(result.error is None for result in results)
+    megapixels = sum(result.size for result in results) / 1e6
+    parts = [_count(done, "file", "files"), f"{failed} failed"] + ([f"{skipped} skipped"] if skipped else [])
+    screen.say(f"{', '.join(parts)}; {megapixels:.1f} MP in {seconds:.1f} s, {megapixels / max(seconds, 1e-9):.2f} MP/s")
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"

@@ -1,0 +1,53 @@
+"""Option types that commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class OnExists(StrEnum):
+    error = "error"
+    skip = "skip"
+    overwrite = "overwrite"
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUT...", help="Files, folders, globs, or - for stdin.", show_default=False),
+]
+Output = Annotated[
+    str | None, typer.Option("-o", "--output", help="A file, a folder, or - for stdout.", show_default=False)
+]
+Model = Annotated[
+    str | None, typer.Option("-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by kind of file")
+]
+Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
+Batch = Annotated[
+    int | None, typer.Option("-b", "--batch", help="Tiles a call of the model.", show_default="1 on cpu, 8 on cuda")
+]
+Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Side of a tile in pixels.", show_default="1024")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Tiles at once.", show_default="all cores")]
+Strength = Annotated[float, typer.Option("--strength", help="0 leaves the input, 1 is all the model gives.")]
+Std = Annotated[
+    float | None,
+    typer.Option("--std", help="Noise level in 8-bit steps, for models that take one.", show_default="blind"),
+]
+Exists = Annotated[
+    OnExists | None,
+    typer.Option("--on-exists", help="If an output is there.", show_default="skip in folders, else error"),
+]
+Noise = Annotated[
+    list[str] | None,
+    typer.Option("--noise", metavar="SPEC", help="A corruption, e.g. salt-pepper:amount=0.1; repeat to compose."),
+]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for every file.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise.")]
+MaxPixels = Annotated[int | None, typer.Option("--max-pixels", help="Refuse larger pictures.", show_default="1e9")]
+OptionalFile = Path | None

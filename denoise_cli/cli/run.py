@@ -1,0 +1,103 @@
+"""``denoise run``, also ``denoise denoise``: clean files, folders and pipes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from denoise_cli.cli import options as opt
+from denoise_cli.cli import screen
+
+if TYPE_CHECKING:
+    from denoise_cli.media.files import Found, Job
+    from denoise_cli.pipeline import Result
+
+
+def run(
+    inputs: opt.Inputs = None,
+    output: opt.Output = None,
+    model: opt.Model = None,
+    files_from: Annotated[
+        str | None, typer.Option("--files-from", help="Read input names, a line each, from this file or -.")
+    ] = None,
+    strength: opt.Strength = 1.0,
+    std: opt.Std = None,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    batch: opt.Batch = None,
+    tile: opt.Tile = None,
+    on_exists: opt.Exists = None,
+    dry_run: opt.DryRun = False,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", metavar="DIR", help="Write before / after pictures there.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a report, .json or .csv.")
+    ] = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:
+    """Clean files, whole folders or a pipe.
+
+    folder/ becomes folder.denoised/, x.png becomes x.denoised.png; finished files of a folder are skipped,
+    so a stopped run goes on where it was. Exit codes: 0 done, 1 some files failed, 2 usage, 3 no model.
+    """
+    from denoise_cli import denoise, report as reports, shipped
+    from denoise_cli.cli import jobs as listing
+    from denoise_cli.session import Session
+
+    settings = denoise.Options(
+        strength=strength, std=std, tile=denoise.TILE if tile is None else tile, batch=batch, threads=threads
+    )
+    if report is not None:
+        reports.check(report)
+    found, todo, skipped = listing.plan(inputs, files_from, output, on_exists, tag="denoised", binary_out=not json)
+    failures = len(found.missing)
+    if dry_run:
+        listing.show(todo, skipped)
+        raise typer.Exit(1 if failures else 0)
+    if not todo:
+        screen.say(listing.nothing(found, skipped))
+        raise typer.Exit(1 if failures else 0)
+
+    session = Session(shipped.locate(model or shipped.DEFAULTS["image"]), device)
+    if session.fell_back and not quiet:
+        screen.say("the GPU could not be opened; running on the processor")
+    began = time.perf_counter()
+    results = listing.follow(denoise.run(todo, session, settings), len(todo), quiet, verbose)
+    seconds = time.perf_counter() - began
+    failures += sum(result.error is not None for result in results)
+
+    if compare is not None:
+        _compare(results, compare, quiet)
+    document = reports.document(results, seconds, len(skipped), model=session.card.name, strength=strength)
+    if report is not None:
+        reports.write(report, document)
+    if json:
+        sys.stdout.write(reports.as_json(document))
+    if not quiet:
+        listing.summary(results, len(skipped), len(found.missing), seconds)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _compare(results: Iterable[Result], folder: Path, quiet: bool) -> None:
+    """A before / after picture for every file that was written."""
+    from denoise_cli import pictures
+    from denoise_cli.media import files, image
+
+    for result in results:
+        job = result.job
+        if result.error is not None or job.source is None or job.target is None:
+            continue
+        before, after = image.read(job.source).data, image.read(job.target).data
+        place = folder / job.relative.with_name(job.relative.name + ".compare.png")
+        drawn = pictures.before_after(before, after)
+        with files.Replacing(place) as target:
+            drawn.save(target.file, "PNG")
+            target.commit()

@@ -1,0 +1,158 @@
+"""``denoise train``: a folder of clean pictures in, a model out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from denoise_cli.cli import options as opt
+from denoise_cli.cli import screen
+
+
+def train(
+    clean: Annotated[Path, typer.Argument(metavar="CLEAN_DIR", help="A folder of clean pictures, nested as you like.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, .onnx.")],
+    arch: Annotated[str, typer.Option("--arch", help="unet, dncnn or conv-dae.")] = "unet",
+    net: Annotated[
+        list[str] | None, typer.Option("--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192.")
+    ] = None,
+    noise: opt.Noise = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="mse, l1, charbonnier or bce.", show_default="the net's own")
+    ] = None,
+    optimiser: Annotated[str, typer.Option("--optimiser", "--optimizer", help="adamw, adam or sgd.")] = "adamw",
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.")] = 1e-3,
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Patches a step.")] = 16,
+    patch: Annotated[int, typer.Option("--patch", help="Side of a patch in pixels.")] = 64,
+    gray: Annotated[float, typer.Option("--gray", help="Share of patches shown in gray to a colour net.")] = 0.2,
+    channels: Annotated[
+        int | None, typer.Option("--channels", help="1 gray, 3 colour.", show_default="as the pictures")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Stop after so many steps.")] = None,
+    max_time: Annotated[
+        str | None, typer.Option("--max-time", help="Finish within this time: 90s, 20m, 1h30m.")
+    ] = None,
+    val: Annotated[
+        Path | None, typer.Option("--val", help="Validate on these pictures.", show_default="1 in 90 held out")
+    ] = None,
+    device: opt.Device = "auto",
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads of torch.", show_default="all cores")] = None,
+    amp: Annotated[
+        bool | None, typer.Option("--amp/--no-amp", help="bfloat16 arithmetic.", show_default="on for cuda")
+    ] = None,
+    seed: opt.Seed = 0,
+    ema: Annotated[float, typer.Option("--ema", help="Decay of the averaged weights, which are shipped.")] = 0.999,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output and its checkpoint.")] = False,
+    checkpoint_every: Annotated[str, typer.Option("--checkpoint-every", help="Time between checkpoints.")] = "60s",
+    data: Annotated[str, typer.Option("--data-note", help="For the card: what the pictures are.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="For the card: the model's licence.")] = "",
+    quiet: opt.Quiet = False,
+) -> None:
+    """Train a denoiser on clean pictures and export it as ONNX.
+
+    Patches and noise are made on the fly. --max-time anneals the learning rate to zero at the deadline, so
+    whatever time there is gives a finished model. Beside model.onnx stand its checkpoint (model.ckpt), its
+    loss curve (model.curve.png) and a sheet original / noisy / denoised (model.sheet.png).
+    """
+    from denoise_cli.errors import BackendError, UsageError
+
+    try:
+        import torch
+
+        from denoise_cli import nets
+        from denoise_cli.train import fit, loop
+    except ImportError as error:
+        raise BackendError(f'training needs {error.name}; run: pip install "denoise-cli[train]"') from None
+
+    from denoise_cli.errors import choice
+
+    if arch not in nets.NETS:
+        raise UsageError(choice("architecture", arch, nets.NETS))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = fit.pick_device(device)
+    settings = loop.Options(
+        arch=arch,
+        net=_net_options(net or []),
+        noise="+".join(noise) if noise else loop.Options.noise,
+        loss=loss or nets.NETS[arch].default_loss,
+        optimiser=optimiser, lr=lr, batch_size=batch_size, patch=patch, gray=gray,
+        ema=ema, amp=where.type == "cuda" if amp is None else amp, seed=seed,
+        steps=steps, max_time=None if max_time is None else duration(max_time),
+    )  # fmt: skip
+    describe = {
+        "name": output.stem, "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
+        "data": data or f"pictures in {clean.name}",
+    }  # fmt: skip
+    with screen.bar(1000, "of 1000", quiet=quiet) as bar:
+        watch = _Watch(bar, quiet)
+        fitted = fit.fit(
+            clean, output, settings, val=val, channels=channels, device=device, resume=resume,
+            overwrite=overwrite, describe=describe, say=lambda line: None if quiet else bar.say(line),
+            report=watch, checkpoint_every=duration(checkpoint_every),
+        )  # fmt: skip
+    if not quiet:
+        reached = "" if fitted.psnr is None else f", validation {fitted.psnr:.2f} dB"
+        screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
+        screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
+
+
+class _Watch:
+    """Shows progress: on a terminal in the bar, elsewhere a line every half minute."""
+
+    def __init__(self, bar: screen.Bar, quiet: bool):
+        self.bar, self.quiet = bar, quiet
+        self.psnr: float | None = None
+        self.said = float("-inf")
+
+    def __call__(self, progress: Any) -> None:
+        import time
+
+        self.psnr = self.psnr if progress.psnr is None else progress.psnr
+        quality = "" if self.psnr is None else f"  val {self.psnr:.2f} dB"
+        note = f"step {progress.step}  loss {progress.loss:.5f}{quality}  {progress.samples_per_second:.0f} samples/s"
+        self.bar.update(completed=round(1000 * progress.fraction), note=note)
+        if self.bar.drawn or self.quiet or time.monotonic() - self.said < 30:
+            return
+        self.said = time.monotonic()
+        screen.say(f"{note}  {_clock(progress.seconds_left)} left")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(min(seconds, 359_999)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def duration(text: str) -> float:
+    """``90``, ``90s``, ``20m``, ``1h30m`` -> seconds."""
+    from denoise_cli.errors import UsageError
+
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if match is None or not any(match.groups()):
+        raise UsageError(f'"{text}" is not a time; write 90s, 20m or 1h30m')
+    hours, minutes, seconds = (float(group or 0) for group in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _net_options(pairs: list[str]) -> dict[str, Any]:
+    """``widths=32,64`` -> {"widths": (32, 64)}; numbers, true and false."""
+    from denoise_cli.errors import UsageError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        words = {"true": True, "false": False}
+        try:
+            values = [words[word] if word in words else int(word) for word in text.split(",")]
+        except ValueError:
+            raise UsageError(f'--net "{pair}": write KEY=VALUE, with whole numbers, true or false') from None
+        if not equals or not key:
+            raise UsageError(f'--net "{pair}": write KEY=VALUE')
+        options[key] = tuple(values) if "," in text else values[0]
+    return options

@@ -1,0 +1,184 @@
+"""Score a denoiser: pairs of noisy and clean files, or clean files that are corrupted here.
+
+Inputs and outputs are scored as a file would hold them: clipped and rounded to the picture's own depth,
+unless the noise is asked for unclipped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from denoise_cli import media, noising
+from denoise_cli.corrupt import Chain, Corruption, Span
+from denoise_cli.errors import DenoiseError, InputError, UnavailableError, UsageError
+from denoise_cli.media import files
+from denoise_cli.metrics import psnr, ssim
+
+Denoiser = Callable[[np.ndarray], np.ndarray]  # (C, H, W) float32 in [0, 1] -> the same
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is scored: a clean file, and the noisy one, or None where the noise is made here."""
+
+    name: str
+    clean: Path
+    noisy: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one file at one noise; PSNR in dB, time for the denoiser alone."""
+
+    file: str
+    noise: str
+    noisy_psnr: float
+    noisy_ssim: float
+    psnr: float
+    ssim: float
+    pixels: int
+    seconds: float
+
+    @property
+    def seconds_per_megapixel(self) -> float:
+        return self.seconds / self.pixels * 1e6
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row with the pictures behind it, (C, H, W) each; or the error that took their place."""
+
+    pair: Pair
+    row: Row | None = None
+    clean: np.ndarray | None = None
+    noisy: np.ndarray | None = None
+    denoised: np.ndarray | None = None
+    error: str | None = None
+
+
+METRICS = ("noisy_psnr", "noisy_ssim", "psnr", "ssim", "seconds_per_megapixel")
+
+
+def pairs(noisy: Path | None, clean: Path) -> list[Pair]:
+    """Match files by relative path, or, where the extension differs, by relative path without it.
+
+    Raises UsageError where a side is missing or a noisy file has no clean partner.
+    """
+    references = _listing(clean)
+    if noisy is None:
+        return [Pair(str(key), path) for key, path in references.items()]
+    if noisy.is_file() and clean.is_file():
+        return [Pair(noisy.name, clean, noisy)]
+    if noisy.is_file() or clean.is_file():
+        raise UsageError(f"{noisy} and {clean}: give two files or two folders")
+    by_stem: dict[Path, list[Path]] = {}
+    for key, path in references.items():
+        by_stem.setdefault(key.with_suffix(""), []).append(path)
+    matched = []
+    for key, path in _listing(noisy).items():
+        candidates = [references[key]] if key in references else by_stem.get(key.with_suffix(""), [])
+        if len(candidates) != 1:
+            what = "no file" if not candidates else f"{len(candidates)} files"
+            raise UsageError(f"{files.printable(path)}: {what} of that name in {clean}")
+        matched.append(Pair(str(key), candidates[0], path))
+    return matched
+
+
+def _listing(root: Path) -> dict[Path, Path]:
+    if not root.exists():
+        raise UsageError(f"{root}: no such file or folder")
+    found = files.find([str(root)], None, suffixes=media.SUFFIXES)
+    if not found.jobs:
+        raise UsageError(f"{root}: no pictures in it")
+    return {job.relative: job.source for job in found.jobs if job.source is not None}
+
+
+def sweep(noise: Chain, setting: str) -> list[tuple[str, Chain]]:
+    """``std=15,25,50`` -> the chain once for each value, put into its first part that has such an option."""
+    key, equals, values = setting.partition("=")
+    for index, part in enumerate(noise.parts):
+        if equals and key in [field.name for field in fields(part)]:
+            chains = []
+            for value in values.split(","):
+                changed: Corruption = replace(part, **{key: Span.parse(value)})
+                chains.append((f"{key}={value}", Chain((*noise.parts[:index], changed, *noise.parts[index + 1 :]))))
+            return chains
+    raise UsageError(f'--sweep "{setting}": write KEY=VALUE,VALUE,... with an option of {noise}')
+
+
+def evaluate(
+    matched: Iterable[Pair],
+    denoiser: Denoiser | None,
+    noise: Chain | None = None,
+    *,
+    label: str = "",
+    seed: int = 0,
+    clip: bool = True,
+) -> Iterator[Scored]:
+    """Score every pair; a file that cannot be read gives a Scored with its error.
+
+    `denoiser` None scores the noisy input itself. With `noise`, the clean file is corrupted with the
+    random numbers that ``denoise corrupt --seed`` would use.
+    """
+    for pair in matched:
+        try:
+            yield _score(pair, denoiser, noise, label, seed, clip)
+        except UnavailableError:
+            raise
+        except DenoiseError as error:
+            yield Scored(pair, error=str(error))
+        except Exception as error:  # a decoder may raise anything; the other files go on
+            yield Scored(pair, error=media.describe(error))
+
+
+def _score(
+    pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str, seed: int, clip: bool
+) -> Scored:
+    reference = media.image.read(pair.clean)
+    clean, step = reference.data, reference.header.step
+    if pair.noisy is None:
+        if noise is None:
+            raise UsageError("give a folder of noisy files, or --noise")
+        with pair.clean.open("rb") as file:
+            rng = noising.generator(seed, file)
+        noisy = noise.drawn(rng)(clean, rng)
+        noisy = _as_file(noisy, step) if clip else noisy
+    else:
+        degraded = media.image.read(pair.noisy)
+        noisy, step = degraded.data, degraded.header.step
+    if noisy.shape != clean.shape:
+        raise InputError(f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}")
+    began = time.perf_counter()
+    denoised = noisy if denoiser is None else denoiser(noisy)
+    seconds = time.perf_counter() - began
+    denoised = _as_file(denoised, step)
+    seen = _as_file(noisy, 0.0) if clip else noisy
+    row = Row(
+        pair.name, label or ("" if noise is None else str(noise)),
+        psnr(noisy, clean), ssim(seen, clean), psnr(denoised, clean), ssim(denoised, clean),
+        clean.shape[1] * clean.shape[2], seconds,
+    )  # fmt: skip
+    return Scored(pair, row, clean, seen, denoised)
+
+
+def _as_file(x: np.ndarray, step: float) -> np.ndarray:
+    """What reading back gives after writing: clipped, and rounded to steps; step 0 is a float file."""
+    if step == 0:
+        return np.clip(x, 0, 1)
+    levels = np.float32(round(1 / step))
+    return np.round(np.clip(x, 0, 1) * levels) / levels
+
+
+def _size(x: np.ndarray) -> str:
+    return f"{x.shape[2]}x{x.shape[1]} with {x.shape[0]} channels"
+
+
+def means(rows: Sequence[Row]) -> dict[str, float]:
+    """The mean of each metric over the files; infinite PSNR (equal pictures) stays infinite."""
+    return {name: math.fsum(getattr(row, name) for row in rows) / len(rows) for name in METRICS}

@@ -1,0 +1,253 @@
+"""Files: find the inputs, name the targets, and write beside a target before it is replaced.
+
+    photos/             ->  photos.denoised/          the tree mirrored, names unchanged, finished files skipped
+    x.png               ->  x.denoised.png
+    x.png -o y.png      ->  y.png
+    x.png a/ -o out     ->  out/x.png, out/...        the tree of a/ straight into out/
+    -                   ->  standard output
+
+Everything that can be refused is refused here, before any work.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from denoise_cli.errors import RefusedError, UsageError
+from denoise_cli.media.beside import PART_PREFIX, PART_SUFFIX, Replacing, Stdout, open_input, printable, spool
+
+__all__ = [
+    "Found", "Job", "OnExists", "Replacing", "Stdout",
+    "check_writable", "find", "open_input", "printable", "settle", "spool",
+]  # fmt: skip
+
+OnExists = Literal["error", "skip", "overwrite"]
+
+
+@dataclass(frozen=True)
+class Job:
+    source: Path | None  # None: standard input
+    target: Path | None  # None: standard output
+    relative: Path  # the short name: below the folder that was named, or the file's own
+    resume: bool = False  # found in a folder: a target that is there was finished by an earlier run
+
+
+@dataclass
+class Found:
+    jobs: list[Job] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)  # met in a folder and left out: why
+    missing: list[tuple[str, str]] = field(default_factory=list)  # named and not to be had: why
+
+
+def find(
+    inputs: Sequence[str],
+    output: str | None,
+    *,
+    tag: str = "denoised",
+    suffixes: frozenset[str],
+    suffix: str | None = None,
+) -> Found:
+    """Turn what was named on the command line into jobs.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders, patterns that the shell left alone, ``-`` for standard input.
+    output
+        A file, a folder, ``-`` for standard output, or None for names made with ``tag``.
+    suffixes
+        Lower-case suffixes with their dot; inside folders only files that end in one are taken.
+    suffix
+        Replaces the suffix of targets that we name: ``.tif``.
+
+    Raises
+    ------
+    RefusedError
+        Two inputs would meet in one output, or an output is one of the inputs.
+    UsageError
+        ``output`` does not go with the inputs.
+    """
+    found = Found()
+    paths = list(_expand(inputs, found))
+    into = _into(paths, len(inputs), output)
+    files: list[Job] = []
+    for path in paths:
+        if path is None:
+            files.append(_stdin_job(output, into))
+        elif path.is_dir():
+            root = into or _beside_folder(path, tag)
+            own = {_identity(p) for p in (root, into, *(_beside_folder(p, tag) for p in paths if p and p.is_dir())) if p}
+            for file in _walk(path, suffixes, own, found):
+                relative = file.relative_to(path)
+                files.append(Job(file, root / _with_suffix(relative, suffix), relative, resume=True))
+        else:
+            name = Path(path.name)
+            if into:
+                target: Path | None = into / _with_suffix(name, suffix)
+            elif output is not None:
+                target = None if output == "-" else Path(output)
+            else:
+                stem, end = os.path.splitext(path.name)  # noqa: PTH122  (Path.suffix changed in 3.14)
+                target = path.with_name(f"{stem}.{tag}{suffix or end}")
+            files.append(Job(path, target, name))
+    found.jobs = list(dict.fromkeys(files))  # `*.png a.png` names a.png twice and means it once
+    _refuse_clashes(found.jobs)
+    return found
+
+
+def _expand(inputs: Sequence[str], found: Found) -> Iterator[Path | None]:
+    for text in inputs:
+        if text == "-":
+            yield None
+            continue
+        names = [text]
+        if not os.path.lexists(text) and glob.has_magic(text):
+            names = sorted(glob.glob(text, recursive=True)) or names  # noqa: PTH207  (keeps the spelling)
+            if "**" in text:  # it meets each file below a folder by itself
+                names = [name for name in names if not os.path.isdir(name)] or [text]  # noqa: PTH112
+        for name in names:
+            reason = _unreadable(name)
+            if reason:
+                found.missing.append((name, reason))
+            else:
+                yield Path(name)
+
+
+def _unreadable(name: str) -> str | None:
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116  (Path("") is the working directory)
+    except FileNotFoundError:
+        return "dangling link" if os.path.islink(name) else "no such file or folder"  # noqa: PTH114
+    except (OSError, ValueError) as error:
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "not a regular file"
+
+
+def _into(paths: Sequence[Path | None], named: int, output: str | None) -> Path | None:
+    """Return the folder that ``-o`` means, or None where it means a file or was not given."""
+    if output is None:
+        return None
+    many = named > 1 or len(paths) > 1 or any(path is not None and path.is_dir() for path in paths)
+    if output == "-":
+        if many:
+            raise UsageError("-o - takes one input; name a folder for several")
+        return None
+    folder = Path(output)
+    if not (many or folder.is_dir() or output.endswith(os.sep)):
+        return None
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError(f"-o {printable(output)} is not a folder, and these inputs need one")
+    return folder
+
+
+def _stdin_job(output: str | None, into: Path | None) -> Job:
+    if into:
+        raise UsageError(f"standard input has no name to take inside {printable(into)}; give -o a file")
+    return Job(None, None if output in (None, "-") else Path(str(output)), Path("stdin"))
+
+
+def _beside_folder(folder: Path, tag: str) -> Path:
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    if not named.name:
+        raise UsageError(f"{printable(folder)} has no name to put .{tag} behind; give -o a folder")
+    return named.with_name(f"{named.name}.{tag}")
+
+
+def _with_suffix(path: Path, suffix: str | None) -> Path:
+    return path.with_suffix(suffix) if suffix else path
+
+
+def _walk(folder: Path, suffixes: frozenset[str], own: set[object], found: Found) -> Iterator[Path]:
+    """Yield the regular files below a folder, sorted; never leave it through a link, never enter our own output."""
+
+    def blocked(error: OSError) -> None:
+        found.missing.append((str(error.filename), (error.strerror or str(error)).lower()))
+
+    files = []
+    for top, folders, names in os.walk(folder, onerror=blocked):
+        here = Path(top)
+        for name in sorted(folders):
+            if (here / name).is_symlink():  # os.walk lists it here and does not follow it
+                found.skipped.append((here / name, "link to a folder"))
+        folders[:] = [name for name in folders if _identity(here / name) not in own]
+        for name in names:
+            if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
+                continue
+            if os.path.splitext(name)[1].lower() not in suffixes:  # noqa: PTH122
+                continue
+            reason = _unreadable(os.path.join(top, name))  # noqa: PTH118
+            if reason:
+                found.skipped.append((here / name, reason))
+            else:
+                files.append(here / name)
+    yield from sorted(files)
+
+
+def _identity(path: Path) -> object:
+    """Return what two names of one file have in common; for a file yet to come, its folder's and its name."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (os.path.realpath(path.parent), path.name)
+    return (status.st_dev, status.st_ino)
+
+
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
+    sources = {_identity(job.source): job.source for job in jobs if job.source}
+    targets: dict[object, Job] = {}
+    for job in jobs:
+        if job.target is None:
+            key: object = None
+        else:
+            key = _identity(job.target)
+            if key in sources:
+                raise RefusedError(f"output {printable(job.target)} is the input {printable(sources[key])}")
+        other = targets.setdefault(key, job)
+        if other is not job:
+            names = " and ".join(printable(each.source or "-") for each in (other, job))
+            raise RefusedError(f"{names} would both be written to {printable(job.target or 'standard output')}")
+
+
+def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list[Job], list[Job]]:
+    """Split jobs into those to do and those whose target is there already.
+
+    By default the files of a folder are skipped, so that a run that was stopped goes on, and a file that was
+    named is refused, so that nothing is lost.
+
+    Raises
+    ------
+    RefusedError
+        Naming the first target that would be overwritten.
+    """
+    todo, skipped, refused = [], [], []
+    for job in jobs:
+        if job.target is None or not os.path.lexists(job.target):
+            todo.append(job)
+            continue
+        if job.target.is_dir() and not job.target.is_symlink():
+            raise RefusedError(f"output {printable(job.target)} is a folder")
+        action = on_exists or ("skip" if job.resume else "error")
+        {"skip": skipped, "overwrite": todo, "error": refused}[action].append(job)
+    if refused:
+        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        name = printable(refused[0].target or "")
+        raise RefusedError(f"output {name}{more} exists; use --on-exists skip or --on-exists overwrite")
+    return todo, skipped
+
+
+def check_writable(targets: Iterable[Path | None]) -> None:
+    """Raise UsageError unless each target's folder, or the nearest that exists above it, lets us write."""
+    for folder in dict.fromkeys(target.parent for target in targets if target is not None):
+        nearest = folder
+        while not os.path.lexists(nearest) and nearest != nearest.parent:
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise UsageError(f"{printable(nearest)} is not a folder, so nothing can be written inside it")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise UsageError(f"folder {printable(nearest)} is not writable")

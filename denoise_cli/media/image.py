@@ -1,0 +1,346 @@
+"""Pictures: a file as blocks of rows, and rows back into a file of the same make.
+
+    file --libvips, row by row--> ImageSource.blocks() --> ... --> ImageSink.write() --> commit()
+      |                                                                                     ^
+      +------------- alpha, EXIF, ICC, XMP, dpi, delays: past the blocks, untouched --------+
+
+Pixels are never rotated: the orientation tag is kept with the pixels it was written for.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from denoise_cli.errors import DenoiseError, InputError, OutputError
+from denoise_cli.media import pillow, probe, vips
+from denoise_cli.media.beside import Target, full_disk, printable
+from denoise_cli.media.formats import CODECS, WHOLE_LIMIT, Traits, detect, fit
+from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
+from denoise_cli.signal import Header, Signal, gather
+
+MAX_PIXELS = 1_000_000_000  # all frames together
+BLOCK_SAMPLES = 1 << 24  # in a block at most: 5.6 megapixels of RGB, 64 MiB as float32
+BLOCK_ROWS = 16  # blocks are multiples of it, so that they end where the cells of a JPEG end
+
+COLOURS = {  # libvips' interpretation -> ours, and its channels; what follows them is alpha or the like
+    "b-w": ("gray", 1),
+    "grey16": ("gray", 1),
+    "srgb": ("RGB", 3),
+    "rgb": ("RGB", 3),
+    "rgb16": ("RGB", 3),
+    "scrgb": ("RGB", 3),
+    "cmyk": ("CMYK", 4),
+}
+GROUPS = {"gray": ((0,),), "RGB": ((0, 1, 2),), "CMYK": ((0, 1, 2), (3,))}
+DTYPES = {"uchar": 8, "ushort": 16, "float": 32}
+
+# Fields that tell how the input was stored, not what it is; the output is stored in its own way.
+STRUCTURE = frozenset(
+    "width height bands format coding interpretation xoffset yoffset xres yres filename vips-loader vips-sequential"
+    " palette gif-palette bits-per-sample palette-bit-depth interlaced jpeg-multiscan jpeg-chroma-subsample"
+    " heif-primary heif-compression heif-bitdepth jpeg-thumbnail-data".split()
+)
+
+
+class ImageSource:
+    """An open picture; a ``Source``. The file must stay open until the sink made by ``save_to`` is committed."""
+
+    def __init__(self, file: BinaryIO, name: str, max_pixels: int):
+        self.name = name
+        self._file = file
+        self._format = _format(file)
+        if reason := probe.unsupported(file, self._format):
+            raise InputError(reason)
+        self._image = self._open(max_pixels)
+        image = self._image
+        interpretation = str(image.interpretation)
+        if image.format not in DTYPES:
+            raise InputError(f"{image.format} samples are not supported; choose from 8 or 16 bits, or 32-bit float")
+        if interpretation not in COLOURS and interpretation != "multiband":
+            raise InputError(f"{interpretation} colours are not supported; convert the file to RGB")
+        colour, channels = COLOURS.get(interpretation, (f"{image.bands}-band", image.bands))
+        height = image.get_page_height()
+        bits = DTYPES[image.format]
+        if bits == 16 and self._format == "avif":
+            bits = int(image.get("bits-per-sample"))
+        self.depth: Depth = DEPTHS[bits]
+        self.fields = vips.fields(image)
+        self.traits = Traits(
+            format=self._format,
+            bits=bits,
+            colour=colour,
+            width=image.width,
+            height=height,
+            alpha=image.bands > channels,
+            frames=image.height // height,
+            lossless=probe.is_lossless(file, self._format),
+            chroma=image.get("jpeg-chroma-subsample") if "jpeg-chroma-subsample" in self.fields else "",
+            compression=probe.tiff_compression(file) if self._format == "tiff" else "deflate",
+        )
+        self.header = Header(
+            kind="image",
+            channels=channels,
+            length=height,
+            width=image.width,
+            frames=self.traits.frames,
+            groups=GROUPS.get(colour, tuple((c,) for c in range(channels))),
+            step=self.depth.step,
+            format=self._format,
+        )
+        self._alpha: list[np.ndarray] = []  # of a picture that comes as one block; a bigger one is read again
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield (C, n, W) float32 blocks in [0, 1]; how a picture is cut depends on nothing but its size."""
+        height, width, channels = self.traits.height, self.traits.width, self.header.channels
+        cells = BLOCK_SAMPLES // (channels * width * BLOCK_ROWS)
+        step = height if height * width * channels <= BLOCK_SAMPLES else max(1, cells) * BLOCK_ROWS
+        region = vips.Region.new(self._image)
+        for frame in range(self.traits.frames):
+            for y in range(0, height, step):
+                rows = self._fetch(region, frame * height + y, min(step, height - y))
+                if self.traits.bits == 32 and (reason := fault(rows, channels, y)):
+                    raise InputError(f"{self.name}: {reason}")
+                if self.traits.alpha and self.is_small:
+                    self._alpha.append(rows[:, :, channels:].copy())
+                yield to_block(rows, channels, self.depth)
+
+    def _fetch(self, region, y: int, n: int) -> np.ndarray:
+        with reading(self.name):
+            pixels = np.frombuffer(region.fetch(0, y, self._image.width, n), self.depth.dtype)
+            return pixels.reshape(n, self._image.width, self._image.bands)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the whole picture, all frames together, is no bigger than a block may be."""
+        return (self.header.size or 0) * self.header.channels <= BLOCK_SAMPLES
+
+    def alpha(self):
+        """Return the bands past the channels, as they stand in the file; after the last block only."""
+        with reading(self.name):
+            if self._alpha:
+                return _from_array(np.concatenate(self._alpha))
+            image = self._open(MAX_PIXELS) if CODECS[self._format].loader else self._image
+            channels = self.header.channels
+            return image.extract_band(channels, n=image.bands - channels)
+
+    def _open(self, max_pixels: int):
+        codec = CODECS[self._format]
+        if codec.loader:
+            # A quiet half-picture is worse than none: what the decoder calls an error is one.
+            options = {"access": "sequential", "fail_on": "error"} | ({"n": -1} if codec.frames else {})
+            image = getattr(vips.Image, f"{codec.loader}_source")(vips.source(self._file.fileno()), **options)
+            whole = codec.whole or "interlaced" in image.get_fields()  # no row is whole before the last pass
+            _check_size(image.width, image.get_page_height(), image.height, WHOLE_LIMIT if whole else max_pixels)
+            _check_size(image.width, image.get_page_height(), image.height, max_pixels)
+            return image
+        opened = pillow.Opened(self._file, self._format)
+        _check_size(opened.width, opened.height, opened.height, min(max_pixels, WHOLE_LIMIT))
+        image = _from_array(opened.array())
+        dpi = opened.dpi()
+        return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4) if dpi else image
+
+    def save_to(
+        self, target: Target, *, format: str | None = None, depth: Literal[8, 16, "float"] | None = None
+    ) -> ImageSink:
+        """Make the sink for this picture: its format, depth, alpha and metadata, unless told otherwise."""
+        return ImageSink(self, target, format=format, depth=depth)
+
+    def close(self) -> None:
+        self._image = None
+        self._file.close()
+
+
+class ImageSink:
+    """A picture in the making; a ``Sink``. Small ones wait in memory, big ones in an unnamed file as raw samples."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        target: Target,
+        *,
+        format: str | None = None,
+        depth: Literal[8, 16, "float"] | None = None,
+    ):
+        self._source, self._target = source, target
+        name = format or source.traits.format
+        bits = {None: source.traits.bits, "float": 32}.get(depth, depth)
+        bits = fit(name, replace(source.traits, bits=bits))
+        self._traits = replace(source.traits, format=name, bits=bits)
+        self._depth = DEPTHS[bits]
+        self._height = source.traits.height * source.traits.frames
+        self._written = 0  # rows
+        self._parts: list[np.ndarray] = []
+        self._spool: BinaryIO | None = None
+        if not source.is_small:
+            with writing(target):
+                self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
+
+    def write(self, block: np.ndarray) -> None:
+        with writing(self._target):
+            rows = to_rows(block, self._depth)
+            self._written += len(rows)
+            if self._spool is None:
+                self._parts.append(rows)
+            else:
+                self._spool.write(rows)
+
+    def commit(self) -> None:
+        with writing(self._target):
+            if self._written != self._height:
+                raise ValueError(f"{self._written} of {self._height} rows were written")
+            self._save(self._image())
+            self._target.commit()
+        self._drop()
+
+    def discard(self) -> None:
+        self._drop()
+        self._target.discard()
+
+    def _drop(self) -> None:
+        self._parts.clear()
+        if self._spool is not None:
+            self._spool.close()
+
+    def _image(self):
+        """Put together pixels, alpha and metadata."""
+        traits = self._traits
+        image = self._pixels()
+        if traits.alpha:
+            image = image.bandjoin(_rescaled(self._source.alpha(), self._source.depth, self._depth))
+        origin = self._source._image
+        image = image.copy(interpretation=_interpretation(traits), xres=origin.xres, yres=origin.yres)
+        for name, value in self._source.fields.items():
+            if name not in STRUCTURE:
+                vips.set_field(image, name, value)
+        return image
+
+    def _pixels(self):
+        width, channels = self._traits.width, self._source.header.channels
+        if self._spool is None:
+            rows = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+            return _from_array(rows)
+        self._spool.flush()
+        # The file has no name; this is the one it can be opened by once more. libvips maps it a window at a time.
+        name = f"/dev/fd/{self._spool.fileno()}"
+        format = _vips_format(np.dtype(self._depth.dtype))
+        return vips.Image.rawload(name, width, self._height, channels, format=format, access="sequential")
+
+    def _save(self, image) -> None:
+        codec = CODECS[self._traits.format]
+        if codec.saver:
+            save = getattr(image, f"{codec.saver}_target")
+            save(vips.target(self._target.fileno()), **codec.options(self._traits))
+        else:
+            array = np.ndarray(
+                buffer=image.write_to_memory(), dtype=self._depth.dtype, shape=(image.height, image.width, image.bands)
+            )
+            pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
+
+
+def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
+    """Open a picture by its content.
+
+    Parameters
+    ----------
+    file
+        Seekable and open for reading; ``close`` of the source closes it. Names never reach a codec, which
+        would trip over those that are no UTF-8 or end in ``[...]``.
+    name
+        For messages.
+    max_pixels
+        All frames together. Formats that are decoded whole are limited to 178,956,970 in a frame besides.
+
+    Raises
+    ------
+    InputError
+        One line that starts with the name: damaged, too big, or of a kind that we do not read.
+    """
+    with reading(printable(name), named=False):
+        return ImageSource(file, printable(name), max_pixels)
+
+
+def read(path: str | Path) -> Signal:
+    """Read a whole picture: ``read("x.png").data`` is (C, H, W) float32 in [0, 1]."""
+    try:
+        with Path(path).open("rb") as file:
+            return gather(open_image(file, str(path)))
+    except OSError as error:
+        raise InputError(f"{printable(path)}: {error.strerror or error}") from error
+
+
+@contextmanager
+def reading(name: str, *, named: bool = True) -> Iterator[None]:
+    """Turn whatever a decoder raises, and they raise anything, into one InputError."""
+    try:
+        yield
+    except DenoiseError as error:
+        if named:
+            raise
+        raise InputError(f"{name}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{name}: {vips.reason(error)}") from error
+
+
+@contextmanager
+def writing(target: Target) -> Iterator[None]:
+    """Turn whatever an encoder raises into one OutputError; a closed pipe is left to the command."""
+    try:
+        yield
+    except (DenoiseError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if full_disk(error):
+            raise OutputError(f"no space left on device: {target.name}") from error
+        raise OutputError(f"{target.name}: {vips.reason(error)}") from error
+
+
+def _format(file: BinaryIO) -> str:
+    start = probe.head(file, 64)
+    if not start:
+        raise InputError("the file is empty")
+    format = detect(start)
+    if format is None:
+        raise InputError(f"not a picture in a format that we read; they are {', '.join(CODECS)}")
+    return format
+
+
+def _check_size(width: int, height: int, rows: int, limit: int) -> None:
+    if width * rows > limit:
+        frames = f", {rows // height} frames" if rows > height else ""
+        raise InputError(f"{width} x {height} pixels{frames} are more than the limit of {limit:,} pixels")
+
+
+def _interpretation(traits: Traits) -> str:
+    if traits.colour == "gray":
+        return "grey16" if 8 < traits.bits <= 16 else "b-w"
+    if traits.colour == "RGB":
+        return {8: "srgb", 32: "scrgb"}.get(traits.bits, "rgb16")
+    return "cmyk" if traits.colour == "CMYK" else "multiband"
+
+
+def _rescaled(alpha, old: Depth, new: Depth):
+    if (old.scale, old.dtype) == (new.scale, new.dtype):
+        return alpha
+    scaled = alpha.cast("float") * ((new.levels or 1) / (old.scale or 1))
+    return (scaled.rint() * (1 << new.shift) if new.levels else scaled).cast(_vips_format(np.dtype(new.dtype)))
+
+
+def _from_array(rows: np.ndarray):
+    """Wrap (H, W, B) rows as an image without a copy."""
+    height, width, bands = rows.shape
+    rows = np.ascontiguousarray(rows)
+    colour = {1: "b-w", 2: "b-w", 3: "srgb", 4: "srgb"}.get(bands, "multiband")
+    return vips.Image.new_from_memory(rows, width, height, bands, _vips_format(rows.dtype)).copy(
+        interpretation=colour
+    )
+
+
+def _vips_format(dtype: np.dtype) -> str:
+    return {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[dtype.name]

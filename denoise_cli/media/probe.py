@@ -1,0 +1,84 @@
+"""What the decoders do not tell, read from the bytes of the file itself; every answer is a guess that may be wrong
+in a damaged file and only ever decides how the output is compressed, or that a file is refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
+
+TIFF_COMPRESSION = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 50000: "zstd"}
+
+
+def head(file: BinaryIO, size: int = HEAD) -> bytes:
+    file.seek(0)
+    return file.read(size)
+
+
+def unsupported(file: BinaryIO, format: str) -> str | None:
+    """Name a kind of file of which libvips would silently read only the first frame."""
+    start = head(file)
+    if format == "png" and b"acTL" in start[: start.find(b"IDAT")]:
+        return "animated PNG is not supported; convert it to WebP or GIF"
+    if format == "avif" and start[8:12] == b"avis":
+        return "AVIF sequences are not supported; convert the file to WebP or GIF"
+    return None
+
+
+def is_lossless(file: BinaryIO, format: str) -> bool:
+    if format == "webp":
+        return all(b"VP8 " not in kinds for kinds in _webp_frames(file))
+    if format == "avif":
+        # Only the identity matrix (RGB coded as it is) can be lossless in an encoder that starts from RGB.
+        start = head(file)
+        box = start.find(b"colrnclx")
+        return box >= 0 and start[box + 12 : box + 14] == b"\x00\x00"
+    return format != "jpeg"
+
+
+def _webp_frames(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the start of each RIFF chunk that holds pixels; in an animation the codec stands inside ``ANMF``."""
+    position = 12
+    while True:
+        file.seek(position)
+        chunk = file.read(64)
+        if len(chunk) < 8:
+            return
+        kind, size = struct.unpack("<4sI", chunk[:8])
+        if kind == b"ANMF":
+            # 8 bytes of chunk head and 16 of frame head; then the frame's own chunk, or its alpha chunk before it.
+            inner, inner_size = struct.unpack("<4sI", chunk[24:32].ljust(8, b"\0"))
+            if inner == b"ALPH":
+                file.seek(position + 24 + 8 + inner_size + inner_size % 2)
+                inner = file.read(4)
+            yield inner
+        elif kind in (b"VP8 ", b"VP8L"):
+            yield kind
+        position += 8 + size + size % 2
+
+
+def tiff_compression(file: BinaryIO) -> str:
+    """Return the first page's compression as libvips names it; "deflate" for those that we do not write again.
+
+    JPEG in TIFF becomes deflate (a second lossy generation helps nobody), fax codes too (they hold one bit only).
+    """
+    start = head(file, 16)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2])
+    if order is None or len(start) < 16:
+        return "deflate"
+    big = struct.unpack(order + "H", start[2:4])[0] == 43
+    offset = struct.unpack(order + ("8xQ" if big else "4xI"), start[: 16 if big else 8])[0]
+    entry = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
+    file.seek(min(offset, 1 << 62))
+    count_bytes = file.read(8 if big else 2)
+    if len(count_bytes) < (8 if big else 2):
+        return "deflate"
+    count = min(struct.unpack(order + ("Q" if big else "H"), count_bytes)[0], 1 << 16)
+    directory = file.read(count * entry.size)
+    for tag, _, _, value in entry.iter_unpack(directory[: len(directory) // entry.size * entry.size]):
+        if tag == 259:
+            return TIFF_COMPRESSION.get(struct.unpack(order + "H", value[:2])[0], "deflate")
+    return "none"  # the tag's own default

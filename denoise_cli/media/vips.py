@@ -1,0 +1,61 @@
+"""libvips, set up once: quiet, one thread a picture, no cache, trusted loaders only. The only import of pyvips."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+
+# Read by libvips when it starts, hence before the import. The pipeline decodes several files at a time, so threads
+# inside one file would only get in each other's way.
+os.environ.setdefault("VIPS_BLOCK_UNTRUSTED", "1")
+os.environ.setdefault("VIPS_WARNING", "0")
+os.environ.setdefault("VIPS_CONCURRENCY", "1")
+
+import pyvips
+
+logging.getLogger("pyvips").setLevel(logging.CRITICAL + 1)  # else decoder warnings land on stderr
+pyvips.block_untrusted_set(True)  # someone may have imported pyvips before us
+# Raw pixels are "untrusted" as there is no header to check. We only ever read our own spool with it, by name.
+pyvips.operation_block_set("VipsForeignLoadRaw", False)
+pyvips.cache_set_max(0)  # each file is read once: a cache of operations would only grow
+
+Error = pyvips.Error
+Image = pyvips.Image
+Region = pyvips.Region
+GValue = pyvips.GValue
+
+
+def source(fd: int):
+    """Read from an open file, wherever its position is, from the start."""
+    os.lseek(fd, 0, os.SEEK_SET)  # libvips dups the descriptor, and a dup shares the position
+    return pyvips.Source.new_from_descriptor(fd)
+
+
+def target(fd: int):
+    """Write to an open file from the start; it must be readable too, TIFF patches its own offsets."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    return pyvips.Target.new_to_descriptor(fd)
+
+
+def fields(image) -> dict[str, GValue]:
+    """All metadata of an image as libvips' own values, so that bytes which are no UTF-8 come through whole."""
+    found = {}
+    for name in image.get_fields():
+        value = GValue()
+        if pyvips.vips_lib.vips_image_get(image.pointer, name.encode(), value.pointer) == 0:
+            found[name] = value
+    return found
+
+
+def set_field(image, name: str, value: GValue) -> None:
+    """Attach what ``fields`` found to an image that nobody else holds yet."""
+    pyvips.vips_lib.vips_image_set(image.pointer, name.encode(), value.pointer)
+
+
+def reason(error: Exception) -> str:
+    """One line out of an error: libvips stacks lines such as ``pngload: libpng read error``."""
+    detail = getattr(error, "detail", None) or str(error)
+    lines = [line.strip() for line in detail.splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
+    return re.sub(r"^\w+: ", "", line).encode("unicode_escape").decode("ascii")

@@ -1,0 +1,55 @@
+"""Corrupt files: the library side of ``denoise corrupt``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import BinaryIO
+
+import numpy as np
+
+from denoise_cli import media, pipeline
+from denoise_cli.corrupt import Chain
+from denoise_cli.media.files import Job
+from denoise_cli.pipeline import Result
+from denoise_cli.signal import Sink, Source
+
+
+def run(
+    jobs: Iterable[Job], noise: Chain, *, seed: int = 0, hands: int = 2, floating: bool = False
+) -> Iterator[Result]:
+    """Corrupt every job; yields a Result for each as it is done. `floating` writes float TIFF, unclipped.
+
+    The noise of a file depends on the seed and on the file's bytes alone: not on its name, its folder,
+    the other files, or how many are done at once.
+    """
+
+    def work(job: Job, source: Source, sink: Sink) -> Result:
+        rng = generator(seed, source.file)
+        drawn = noise.drawn(rng)
+        removed, samples = 0.0, 0
+        for block in source.blocks():
+            noisy = drawn(block, rng)
+            sink.write(noisy)
+            difference = (noisy - block).ravel()
+            removed += float(np.dot(difference, difference))
+            samples += difference.size
+        return Result(job, residual=255 * (removed / max(samples, 1)) ** 0.5)
+
+    yield from pipeline.each(jobs, work, hands, open_sink=partial(media.open_sink, floating=floating))
+
+
+def generator(seed: int, file: BinaryIO) -> np.random.Generator:
+    """The random numbers of one file: those of `run`, and of an evaluation with the same seed."""
+    return np.random.default_rng([seed, fingerprint(file)])
+
+
+def fingerprint(file: BinaryIO) -> int:
+    """64 bits of the hash of a file's content. Its position stays: a decoder reads the same descriptor."""
+    digest, offset = hashlib.blake2b(digest_size=8), 0
+    while chunk := os.pread(file.fileno(), 1 << 20, offset):
+        digest.update(chunk)
+        offset += len(chunk)
+    return int.from_bytes(digest.digest(), "big")

@@ -1,0 +1,111 @@
+"""Many files through one function: a few threads, a file each, and the one boundary for their errors.
+
+`run` and `corrupt` differ only in what they do between a Source and a Sink.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from denoise_cli import media
+from denoise_cli.errors import DenoiseError, NoSpaceError, UnavailableError
+from denoise_cli.media.files import Job
+from denoise_cli.signal import Sink, Source
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one job. Noise and residual are in 8-bit steps, None where not measured."""
+
+    job: Job
+    seconds: float = 0.0
+    size: int = 0  # pixels, all frames together
+    noise_before: float | None = None  # estimated standard deviation
+    noise_after: float | None = None
+    residual: float | None = None  # rms of what was taken away
+    error: str | None = None  # one line; None: done
+
+
+class Stopped(Exception):
+    """Raised inside threads when the run is being ended."""
+
+
+Work = Callable[[Job, Source, Sink], Result]
+
+
+def each(
+    jobs: Iterable[Job],
+    work: Work,
+    hands: int,
+    *,
+    open_sink: Callable[[Job, Source], Sink] = media.open_sink,
+    release: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """Call ``work(job, source, sink)`` for every job on `hands` threads; yield Results as they come.
+
+    A job that fails yields a Result with its error, and the others go on; NoSpaceError and
+    UnavailableError end the run, for they would only repeat. Closing the generator ends it too:
+    `release` is called to free threads that wait for something, and no partial file is left.
+    """
+    todo, lock = iter(jobs), threading.Lock()
+    done: queue.Queue[Result | BaseException | None] = queue.Queue()
+    stop = threading.Event()
+
+    def hand() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    job = next(todo, None)
+                if job is None:
+                    break
+                done.put(_one(job, work, open_sink))
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            done.put(error)
+        finally:
+            done.put(None)
+
+    threads = [threading.Thread(target=hand, daemon=True) for _ in range(hands)]
+    for thread in threads:
+        thread.start()
+    try:
+        running = len(threads)
+        while running:
+            item = done.get()
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+    finally:
+        stop.set()
+        release()
+        for thread in threads:
+            thread.join()
+
+
+def _one(job: Job, work: Work, open_sink: Callable[[Job, Source], Sink]) -> Result:
+    """One file from opening to renaming."""
+    began = time.perf_counter()
+    try:
+        with closing(media.open_source(job)) as source:
+            sink = open_sink(job, source)
+            try:
+                result = work(job, source, sink)
+                sink.commit()
+            finally:
+                sink.discard()
+            return replace(result, seconds=time.perf_counter() - began, size=source.header.size or 0)
+    except (Stopped, NoSpaceError, UnavailableError, BrokenPipeError):
+        raise
+    except DenoiseError as error:
+        return Result(job, time.perf_counter() - began, error=str(error))
+    except Exception as error:  # decoders raise anything; this file is named, the others go on
+        return Result(job, time.perf_counter() - began, error=media.describe(error))

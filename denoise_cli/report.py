@@ -1,0 +1,76 @@
+"""Reports of a run: the same rows as JSON, as CSV and in the summary line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from denoise_cli.errors import UsageError
+from denoise_cli.media.files import Replacing
+from denoise_cli.pipeline import Result
+
+FORMATS = (".json", ".csv")
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """One flat dict a file, rounded to what was measured; in the order of the inputs' names."""
+    return sorted((_row(result) for result in results), key=lambda row: row["input"])
+
+
+def _row(result: Result) -> dict[str, Any]:
+    def rounded(value: float | None, digits: int) -> float | None:
+        return None if value is None else round(value, digits)
+
+    job = result.job
+    return {
+        "input": "-" if job.source is None else str(job.source),
+        "output": "-" if job.target is None else str(job.target),
+        "status": "done" if result.error is None else "failed",
+        "pixels": result.size,
+        "seconds": round(result.seconds, 4),
+        "noise_before": rounded(result.noise_before, 2),
+        "noise_after": rounded(result.noise_after, 2),
+        "residual": rounded(result.residual, 3),
+        "error": result.error,
+    }
+
+
+def document(results: Sequence[Result], seconds: float, skipped: int, **about: Any) -> dict[str, Any]:
+    failed = sum(result.error is not None for result in results)
+    pixels = sum(result.size for result in results)
+    return {
+        **about,
+        "files": len(results), "failed": failed, "skipped": skipped, "megapixels": round(pixels / 1e6, 3),
+        "seconds": round(seconds, 3), "results": rows(results),
+    }  # fmt: skip
+
+
+def check(path: Path) -> None:
+    """Refuse a report of unknown form before any work is done."""
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"--report {path}: write .json or .csv")
+
+
+def as_csv(table: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(table[0]) if table else ["input"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def as_json(value: Any) -> str:
+    # Names that are no valid UTF-8 hold surrogates, which only the escaped form can carry.
+    return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
+
+
+def write(path: Path, value: dict[str, Any]) -> None:
+    """Write the document as JSON, or its rows as CSV, by the suffix; whole or not at all."""
+    text = as_csv(value["results"]) if path.suffix.lower() == ".csv" else as_json(value)
+    with Replacing(path) as target:
+        target.file.write(text.encode("utf-8", "backslashreplace"))
+        target.commit()

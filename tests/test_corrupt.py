@@ -1,0 +1,170 @@
+"""Corruptions: closed forms of what they do, specs, and equality between libraries and batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from denoise_cli.corrupt import CORRUPTIONS, Chain, Gaussian, Masking, SaltPepper, Span, parse
+from denoise_cli.errors import UsageError
+
+HALF = np.full((3, 200, 300), 0.5, np.float32)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    ("spec", "mean", "std"),
+    [
+        ("gaussian:std=25", 0.5, 25 / 255),
+        ("gaussian:std=10,mean=20", 0.5 + 20 / 255, 10 / 255),
+        ("uniform:width=30", 0.5, 30 / 255 / 3**0.5),
+        ("speckle:std=0.2", 0.5, 0.5 * 0.2),
+        ("poisson:peak=100", 0.5, (0.5 / 100) ** 0.5),
+        ("salt-pepper:amount=0.2", 0.5, 0.5 * 0.2**0.5),
+        ("salt-pepper:amount=0.2,salt=1", 0.6, 0.5 * (0.2 * 0.8) ** 0.5),
+        ("masking:amount=0.3", 0.35, 0.5 * (0.3 * 0.7) ** 0.5),
+    ],
+)
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_mean_and_deviation_are_those_of_the_definition(spec, mean, std, library):
+    if library == "numpy":
+        noisy = parse(spec)(HALF, rng())
+    else:
+        noisy = parse(spec)(torch.from_numpy(HALF), torch.Generator().manual_seed(0)).numpy()
+    assert noisy.dtype == np.float32
+    assert noisy.shape == HALF.shape
+    assert noisy.mean() == pytest.approx(mean, abs=0.003)
+    assert noisy.std() == pytest.approx(std, rel=0.02)
+
+
+def test_gaussian_noise_is_independent_between_pixels_and_channels():
+    noise = parse("gaussian:std=25")(HALF, rng()) - HALF
+    neighbours = np.corrcoef(noise[:, :, 1:].ravel(), noise[:, :, :-1].ravel())[0, 1]
+    channels = np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]
+    assert abs(neighbours) < 0.01
+    assert abs(channels) < 0.02
+
+
+def test_masking_hits_all_channels_of_a_pixel_and_whole_blocks():
+    pixels = Masking(amount=0.3)(HALF, rng())
+    assert np.array_equal(pixels[0], pixels[2])
+    blocks = Masking(amount=0.5, size=20)(HALF, rng())[0]
+    cells = blocks.reshape(10, 20, 15, 20).transpose(0, 2, 1, 3).reshape(150, -1)
+    assert np.all(cells.min(1) == cells.max(1))
+    assert 0.3 < (cells[:, 0] == 0).mean() < 0.7
+
+
+def test_salt_and_pepper_leaves_the_rest_alone():
+    noisy = SaltPepper(amount=0.1)(HALF, rng())
+    assert set(np.unique(noisy)) == {np.float32(0), np.float32(0.5), np.float32(1)}
+
+
+def test_quantise_clips_and_rounds_as_a_file_does():
+    x = np.linspace(-0.5, 1.5, 3000, dtype=np.float32).reshape(3, 10, 100)
+    once = parse("quantise")(x)
+    assert np.array_equal(once, (x.clip(0, 1) * 255).round() / np.float32(255))
+    assert set(np.unique(parse("quantise:bits=1")(x))) == {0.0, 1.0}
+
+
+def test_jpeg_is_what_pillow_writes_and_gray_keeps_one_channel():
+    import io
+
+    from PIL import Image
+
+    from tests.conftest import scene
+
+    x = scene(64, 48)
+    coded = io.BytesIO()
+    Image.fromarray((x * 255).round().astype(np.uint8).transpose(1, 2, 0)).save(coded, "JPEG", quality=30)
+    expected = np.asarray(Image.open(coded)).transpose(2, 0, 1) / np.float32(255)
+    assert np.array_equal(parse("jpeg:quality=30")(x), expected)
+    assert parse("jpeg")(x[:1]).shape == (1, 64, 48)
+
+
+def test_a_range_is_drawn_for_every_sample_of_a_batch():
+    batch = np.broadcast_to(HALF, (6, *HALF.shape))
+    for noisy in (
+        parse("gaussian:std=0-55")(batch, rng()),
+        parse("gaussian:std=0-55")(torch.from_numpy(batch.copy()), torch.Generator().manual_seed(0)).numpy(),
+    ):
+        levels = (noisy - 0.5).std(axis=(1, 2, 3)) * 255
+        assert len(np.unique(levels.round(1))) == 6
+        assert levels.max() < 56
+
+
+def test_probability_hits_a_share_of_the_batch_and_leaves_the_others_as_they_were():
+    batch = np.broadcast_to(HALF[:, :4, :4], (2000, 3, 4, 4))
+    untouched = (parse("gaussian:p=0.3")(batch, rng()) == 0.5).all(axis=(1, 2, 3)).mean()
+    assert untouched == pytest.approx(0.7, abs=0.03)
+
+
+def test_drawn_fixes_ranges_once_for_all_blocks_of_a_file():
+    drawn = parse("gaussian:std=0-55+quantise:p=0.5").drawn(rng(3))
+    first, second = (part for part in drawn.parts)
+    assert first.std.low == first.std.high
+    assert second.p in (Span(0, 0), Span(1, 1))
+    assert drawn == parse("gaussian:std=0-55+quantise:p=0.5").drawn(rng(3))
+
+
+def test_parts_are_applied_in_order():
+    bright_then_clip = parse(["gaussian:std=0,mean=255", "quantise"])(HALF)
+    assert bright_then_clip.max() == 1
+    clip_then_bright = parse(["quantise", "gaussian:std=0,mean=255"])(HALF)
+    assert clip_then_bright.max() > 1.4
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_default_specs_print_as_their_name_and_parse_back(name):
+    assert str(parse(name)) == name
+    assert parse(str(parse(name))) == parse(name)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "gaussian:std=0-55+quantise:p=0.7",
+        "gaussian:mean=-10--5",
+        "poisson:peak=1-100",
+        "masking:amount=0.1-0.5,size=8,value=1",
+        "salt-pepper:amount=0.3,salt=0.25,p=0.5",
+    ],
+)
+def test_specs_and_their_text_are_inverses(spec):
+    assert str(parse(spec)) == spec
+    assert parse(str(parse(spec))) == parse(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("gausian", "choose from gaussian"),
+        ("gaussian:sdt=3", "choose from std"),
+        ("gaussian:std", "lacks a value"),
+        ("gaussian:std=-3", "at least 0"),
+        ("gaussian:std=9-3", "backwards"),
+        ("gaussian:std=nan", "neither a number"),
+        ("gaussian:std=1e999", "not finite"),
+        ("gaussian:std=1,std=2", "twice"),
+        ("salt-pepper:amount=2", "in 0..1"),
+        ("jpeg:quality=0", "in 1..100"),
+        ("", "unknown noise"),
+    ],
+)
+def test_a_wrong_spec_is_refused_with_the_choices(spec, said):
+    with pytest.raises(UsageError, match=said):
+        parse(spec)
+
+
+def test_the_input_is_never_changed():
+    x = HALF.copy()
+    for name in CORRUPTIONS:
+        parse(name)(x, rng())
+        assert np.array_equal(x, HALF), name
+
+
+def test_chain_prints_its_parts():
+    assert str(Chain((Gaussian(std=5), Gaussian(std=7)))) == "gaussian:std=5+gaussian:std=7"

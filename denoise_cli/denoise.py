@@ -28,7 +28,7 @@ from denoise_cli.pipeline import Result, Stopped
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Sink, Source
 
-TILE = 1024  # side of the largest tile by default: about 150 MB of activations a thread
+TILE = 1120  # side of the largest tile by default: about 150 MB of activations a thread
 WINDOW = 8 << 20  # most pixels of a row window, halo included, all channels counted
 
 
@@ -161,7 +161,7 @@ def _stream(source: Source, sink: Sink, workers: Workers, options: Options) -> t
         difference = (y[:, ::4] - x[:, ::4]).ravel()  # every 4th row is plenty for a mean
         removed += float(np.dot(difference, difference))
         samples += difference.size
-    return before.std, after.std, 255 * (removed / max(samples, 1)) ** 0.5
+    return before.std(), after.std(), 255 * (removed / max(samples, 1)) ** 0.5
 
 
 def _windows(

@@ -17,7 +17,7 @@ import numpy as np
 from denoise_cli import media, noising
 from denoise_cli.corrupt import Chain, Corruption, Span
 from denoise_cli.errors import DenoiseError, InputError, UnavailableError, UsageError
-from denoise_cli.media import files
+from denoise_cli.media import files, image
 from denoise_cli.metrics import psnr, ssim
 
 Denoiser = Callable[[np.ndarray], np.ndarray]  # (C, H, W) float32 in [0, 1] -> the same
@@ -140,7 +140,7 @@ def evaluate(
 def _score(
     pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str, seed: int, clip: bool
 ) -> Scored:
-    reference = media.image.read(pair.clean)
+    reference = image.read(pair.clean)
     clean, step = reference.data, reference.header.step
     if pair.noisy is None:
         if noise is None:
@@ -150,7 +150,7 @@ def _score(
         noisy = noise.drawn(rng)(clean, rng)
         noisy = _as_file(noisy, step) if clip else noisy
     else:
-        degraded = media.image.read(pair.noisy)
+        degraded = image.read(pair.noisy)
         noisy, step = degraded.data, degraded.header.step
     if noisy.shape != clean.shape:
         raise InputError(f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}")

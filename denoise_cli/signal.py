@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class Source(Protocol):
     """An open input. ``header`` is there at once; ``blocks`` may be read once, in order."""
 
     header: Header
+    file: BinaryIO  # seekable; a decoder reads the same descriptor, so use pread to look at its bytes
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, W) float32 blocks, consecutive along the second axis, none crossing a frame.

@@ -10,8 +10,8 @@ from pathlib import Path
 from denoise_cli.cli import screen
 from denoise_cli.cli.options import OnExists
 from denoise_cli.errors import UsageError
-from denoise_cli.media import files
-from denoise_cli.media.formats import SUFFIXES
+
+from denoise_cli.media import SUFFIXES, files
 from denoise_cli.pipeline import Result
 
 

@@ -29,7 +29,7 @@ Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or 
 Batch = Annotated[
     int | None, typer.Option("-b", "--batch", help="Tiles a call of the model.", show_default="1 on cpu, 8 on cuda")
 ]
-Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Side of a tile in pixels.", show_default="1024")]
+Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Side of a tile in pixels.", show_default="1120")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Tiles at once.", show_default="all cores")]
 Strength = Annotated[float, typer.Option("--strength", help="0 leaves the input, 1 is all the model gives.")]
 Std = Annotated[

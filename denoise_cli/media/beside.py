@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol, cast
+from typing import IO, BinaryIO, Protocol, cast
 
 from denoise_cli.errors import InputError, OutputError, UsageError
 
@@ -29,7 +29,7 @@ PARTS = 100  # live processes on one target; nobody has that many
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    r"""Return a name on one line: control characters and bytes that are no UTF-8 are escaped, a newline as ``\n``."""
+    r"""Return a name on one line: control characters and bytes that are no UTF-8 are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path))
 
 
@@ -58,6 +58,12 @@ class Replacing:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._part, descriptor = _open_part(target)
             self.file: BinaryIO = os.fdopen(descriptor, "r+b")
+
+    def __enter__(self) -> Replacing:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.discard()
 
     def fileno(self) -> int:
         return self.file.fileno()

@@ -76,14 +76,15 @@ def find(
     found = Found()
     paths = list(_expand(inputs, found))
     into = _into(paths, len(inputs), output)
+    folders = [path for path in paths if path is not None and path.is_dir()]
+    outputs = {_identity(into or _beside_folder(folder, tag)) for folder in folders}
     files: list[Job] = []
     for path in paths:
         if path is None:
             files.append(_stdin_job(output, into))
         elif path.is_dir():
             root = into or _beside_folder(path, tag)
-            own = {_identity(p) for p in (root, into, *(_beside_folder(p, tag) for p in paths if p and p.is_dir())) if p}
-            for file in _walk(path, suffixes, own, found):
+            for file in _walk(path, suffixes, outputs, found):
                 relative = file.relative_to(path)
                 files.append(Job(file, root / _with_suffix(relative, suffix), relative, resume=True))
         else:
@@ -163,7 +164,7 @@ def _with_suffix(path: Path, suffix: str | None) -> Path:
     return path.with_suffix(suffix) if suffix else path
 
 
-def _walk(folder: Path, suffixes: frozenset[str], own: set[object], found: Found) -> Iterator[Path]:
+def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: Found) -> Iterator[Path]:
     """Yield the regular files below a folder, sorted; never leave it through a link, never enter our own output."""
 
     def blocked(error: OSError) -> None:
@@ -175,7 +176,7 @@ def _walk(folder: Path, suffixes: frozenset[str], own: set[object], found: Found
         for name in sorted(folders):
             if (here / name).is_symlink():  # os.walk lists it here and does not follow it
                 found.skipped.append((here / name, "link to a folder"))
-        folders[:] = [name for name in folders if _identity(here / name) not in own]
+        folders[:] = [name for name in folders if _identity(here / name) not in outputs]
         for name in names:
             if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
                 continue
@@ -225,7 +226,9 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
     RefusedError
         Naming the first target that would be overwritten.
     """
-    todo, skipped, refused = [], [], []
+    todo: list[Job] = []
+    skipped: list[Job] = []
+    refused: list[Job] = []
     for job in jobs:
         if job.target is None or not os.path.lexists(job.target):
             todo.append(job)

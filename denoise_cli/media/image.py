@@ -42,11 +42,11 @@ GROUPS = {"gray": ((0,),), "RGB": ((0, 1, 2),), "CMYK": ((0, 1, 2), (3,))}
 DTYPES = {"uchar": 8, "ushort": 16, "float": 32}
 
 # Fields that tell how the input was stored, not what it is; the output is stored in its own way.
-STRUCTURE = frozenset(
-    "width height bands format coding interpretation xoffset yoffset xres yres filename vips-loader vips-sequential"
-    " palette gif-palette bits-per-sample palette-bit-depth interlaced jpeg-multiscan jpeg-chroma-subsample"
-    " heif-primary heif-compression heif-bitdepth jpeg-thumbnail-data".split()
-)
+STRUCTURE = {
+    *("width", "height", "bands", "format", "coding", "interpretation", "xoffset", "yoffset", "xres", "yres"),
+    *("filename", "vips-loader", "vips-sequential", "palette", "gif-palette", "bits-per-sample", "interlaced"),
+    *("jpeg-multiscan", "jpeg-chroma-subsample", "heif-primary", "heif-compression", "heif-bitdepth"),
+}
 
 
 class ImageSource:
@@ -54,7 +54,7 @@ class ImageSource:
 
     def __init__(self, file: BinaryIO, name: str, max_pixels: int):
         self.name = name
-        self._file = file
+        self.file = file
         self._format = _format(file)
         if reason := probe.unsupported(file, self._format):
             raise InputError(reason)
@@ -135,12 +135,12 @@ class ImageSource:
         if codec.loader:
             # A quiet half-picture is worse than none: what the decoder calls an error is one.
             options = {"access": "sequential", "fail_on": "error"} | ({"n": -1} if codec.frames else {})
-            image = getattr(vips.Image, f"{codec.loader}_source")(vips.source(self._file.fileno()), **options)
+            image = getattr(vips.Image, f"{codec.loader}_source")(vips.source(self.file.fileno()), **options)
             whole = codec.whole or "interlaced" in image.get_fields()  # no row is whole before the last pass
             _check_size(image.width, image.get_page_height(), image.height, WHOLE_LIMIT if whole else max_pixels)
             _check_size(image.width, image.get_page_height(), image.height, max_pixels)
             return image
-        opened = pillow.Opened(self._file, self._format)
+        opened = pillow.Opened(self.file, self._format)
         _check_size(opened.width, opened.height, opened.height, min(max_pixels, WHOLE_LIMIT))
         image = _from_array(opened.array())
         dpi = opened.dpi()
@@ -154,11 +154,11 @@ class ImageSource:
 
     def close(self) -> None:
         self._image = None
-        self._file.close()
+        self.file.close()
 
 
 class ImageSink:
-    """A picture in the making; a ``Sink``. Small ones wait in memory, big ones in an unnamed file as raw samples."""
+    """A picture in the making; a ``Sink``. A small one waits in memory, a big one in an unnamed file of raw samples."""
 
     def __init__(
         self,
@@ -170,8 +170,8 @@ class ImageSink:
     ):
         self._source, self._target = source, target
         name = format or source.traits.format
-        bits = {None: source.traits.bits, "float": 32}.get(depth, depth)
-        bits = fit(name, replace(source.traits, bits=bits))
+        wanted = source.traits.bits if depth is None else 32 if depth == "float" else depth
+        bits = fit(name, replace(source.traits, bits=wanted))
         self._traits = replace(source.traits, format=name, bits=bits)
         self._depth = DEPTHS[bits]
         self._height = source.traits.height * source.traits.frames
@@ -189,7 +189,7 @@ class ImageSink:
             if self._spool is None:
                 self._parts.append(rows)
             else:
-                self._spool.write(rows)
+                self._spool.write(rows.data)
 
     def commit(self) -> None:
         with writing(self._target):
@@ -238,10 +238,9 @@ class ImageSink:
             save = getattr(image, f"{codec.saver}_target")
             save(vips.target(self._target.fileno()), **codec.options(self._traits))
         else:
-            array = np.ndarray(
-                buffer=image.write_to_memory(), dtype=self._depth.dtype, shape=(image.height, image.width, image.bands)
+            pillow.save(
+                image.numpy(), self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4)
             )
-            pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
 
 
 def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageSource:

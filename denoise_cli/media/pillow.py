@@ -7,13 +7,13 @@ header are all there is to it.
 from __future__ import annotations
 
 import re
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import BmpImagePlugin, Image, PpmImagePlugin, TgaImagePlugin
 
 # The plugins are called by name: `Image.open` would try all of its forty formats and warn of sizes that we allow.
-READERS = {
+READERS: dict[str, Any] = {
     "bmp": BmpImagePlugin.BmpImageFile,
     "ppm": PpmImagePlugin.PpmImageFile,
     "tga": TgaImagePlugin.TgaImageFile,
@@ -59,7 +59,7 @@ class Opened:
         image = self._image
         mode = EXACT.get(image.mode)
         if image.mode == "P":
-            mode = "RGBA" if "transparency" in image.info or image.palette.mode == "RGBA" else "RGB"
+            mode = "RGBA" if image.has_transparency_data else "RGB"
         if mode is None:
             raise ValueError(f"pixels of mode {image.mode} are not supported; choose from {', '.join(EXACT)}, P")
         array = np.asarray(image.convert(mode))
@@ -75,7 +75,7 @@ def save(array: np.ndarray, file: BinaryIO, format: str, dpi: tuple[float, float
     if format == "ppm":
         top = np.iinfo(array.dtype).max
         file.write(b"P%d\n%d %d\n%d\n" % (6 if bands == 3 else 5, width, height, top))
-        file.write(array if array.dtype == np.uint8 else array.astype(">u2").tobytes())
+        file.write((array if array.dtype == np.uint8 else array.astype(">u2")).data)
         return
     image = Image.fromarray(array[:, :, 0] if bands == 1 else array)
     image.save(file, format.upper(), dpi=dpi)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from typing import Any
 
 # Read by libvips when it starts, hence before the import. The pipeline decodes several files at a time, so threads
 # inside one file would only get in each other's way.
@@ -38,7 +39,7 @@ def target(fd: int):
     return pyvips.Target.new_to_descriptor(fd)
 
 
-def fields(image) -> dict[str, GValue]:
+def fields(image) -> dict[str, Any]:
     """All metadata of an image as libvips' own values, so that bytes which are no UTF-8 come through whole."""
     found = {}
     for name in image.get_fields():
@@ -48,7 +49,7 @@ def fields(image) -> dict[str, GValue]:
     return found
 
 
-def set_field(image, name: str, value: GValue) -> None:
+def set_field(image, name: str, value: Any) -> None:
     """Attach what ``fields`` found to an image that nobody else holds yet."""
     pyvips.vips_lib.vips_image_set(image.pointer, name.encode(), value.pointer)
 

@@ -17,7 +17,7 @@ from torch import nn
 from denoise_cli import __version__, corrupt, media, nets, pictures
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, RefusedError, TrainingError, UsageError
-from denoise_cli.media import files
+from denoise_cli.media import files, image
 from denoise_cli.metrics import psnr
 from denoise_cli.train import data, loop
 from denoise_cli.train.export import export
@@ -186,7 +186,7 @@ def _guess_channels(paths: Sequence[Path]) -> int:
     """3 if any of the first pictures has colour, else 1."""
     for path in paths[:32]:
         with contextlib.suppress(Exception), path.open("rb") as file:
-            source = media.image.open_image(file, str(path))
+            source = image.open_image(file, str(path))
             if len(source.header.groups[0]) == 3:
                 return 3
     return 1

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-from denoise_cli.errors import InputError, OutputError, UsageError
+from denoise_cli.errors import InputError, NoSpaceError, OutputError, UsageError
 
 PART_PREFIX, PART_SUFFIX = ".denoise-", ".part"
 PARTS = 100  # live processes on one target; nobody has that many
@@ -226,5 +226,5 @@ def _reported(name: str) -> Iterator[None]:
         raise
     except OSError as error:
         if full_disk(error):
-            raise OutputError(f"no space left on device: {name}") from error
+            raise NoSpaceError(f"no space left on device: {name}") from error
         raise OutputError(f"{name}: {(error.strerror or str(error)).lower()}") from error

@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoise_cli.errors import DenoiseError, InputError, OutputError
+from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError
 from denoise_cli.media import pillow, probe, vips
 from denoise_cli.media.beside import Target, full_disk, printable
 from denoise_cli.media.formats import CODECS, WHOLE_LIMIT, Traits, detect, fit
@@ -26,7 +26,9 @@ from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
 from denoise_cli.signal import Header, Signal, gather
 
 MAX_PIXELS = 1_000_000_000  # all frames together
-BLOCK_SAMPLES = 1 << 24  # in a block at most: 5.6 megapixels of RGB, 64 MiB as float32
+BLOCK_SAMPLES = 1 << 23  # in a block at most: 2.8 megapixels of RGB, 32 MiB as float32
+KEEP_ALL, KEEP_EXIF = 0b111111, 0b000001  # VipsForeignKeep
+KEEP_BYTES = 1 << 25  # of a picture that waits in memory; a bigger one waits on the disk
 BLOCK_ROWS = 16  # blocks are multiples of it, so that they end where the cells of a JPEG end
 
 COLOURS = {  # libvips' interpretation -> ours, and its channels; what follows them is alpha or the like
@@ -94,7 +96,7 @@ class ImageSource:
             step=self.depth.step,
             format=self._format,
         )
-        self._alpha: list[np.ndarray] = []  # of a picture that comes as one block; a bigger one is read again
+        self._alpha: list[np.ndarray] = []  # of a small picture; a big one is read again
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, W) float32 blocks in [0, 1]; how a picture is cut depends on nothing but its size."""
@@ -109,7 +111,10 @@ class ImageSource:
                     raise InputError(f"{self.name}: {reason}")
                 if self.traits.alpha and self.is_small:
                     self._alpha.append(rows[:, :, channels:].copy())
-                yield to_block(rows, channels, self.depth)
+                block = to_block(rows, channels, self.depth)
+                del rows  # whoever takes the block keeps us waiting here; hold nothing meanwhile
+                yield block
+                del block
 
     def _fetch(self, region, y: int, n: int) -> np.ndarray:
         with reading(self.name):
@@ -118,14 +123,14 @@ class ImageSource:
 
     @property
     def is_small(self) -> bool:
-        """Whether the whole picture, all frames together, is no bigger than a block may be."""
-        return (self.header.size or 0) * self.header.channels <= BLOCK_SAMPLES
+        """Whether the whole picture, all frames together, may wait in memory."""
+        return (self.header.size or 0) * self._image.bands * np.dtype(self.depth.dtype).itemsize <= KEEP_BYTES
 
     def alpha(self):
         """Return the bands past the channels, as they stand in the file; after the last block only."""
         with reading(self.name):
             if self._alpha:
-                return _from_array(np.concatenate(self._alpha))
+                return vips.from_array(np.concatenate(self._alpha))
             image = self._open(MAX_PIXELS) if CODECS[self._format].loader else self._image
             channels = self.header.channels
             return image.extract_band(channels, n=image.bands - channels)
@@ -142,7 +147,7 @@ class ImageSource:
             return image
         opened = pillow.Opened(self.file, self._format)
         _check_size(opened.width, opened.height, opened.height, min(max_pixels, WHOLE_LIMIT))
-        image = _from_array(opened.array())
+        image = vips.from_array(opened.array())
         dpi = opened.dpi()
         return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4) if dpi else image
 
@@ -158,7 +163,7 @@ class ImageSource:
 
 
 class ImageSink:
-    """A picture in the making; a ``Sink``. A small one waits in memory, a big one in an unnamed file of raw samples."""
+    """A picture in the making; a ``Sink``. A small one waits in memory, a big one in an unnamed file."""
 
     def __init__(
         self,
@@ -221,26 +226,30 @@ class ImageSink:
                 vips.set_field(image, name, value)
         return image
 
+    @property
+    def _upright(self) -> bool:
+        return "orientation" not in self._source.fields or self._source.fields["orientation"].get() == 1
+
     def _pixels(self):
         width, channels = self._traits.width, self._source.header.channels
         if self._spool is None:
             rows = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
-            return _from_array(rows)
+            return vips.from_array(rows)
         self._spool.flush()
-        # The file has no name; this is the one it can be opened by once more. libvips maps it a window at a time.
-        name = f"/dev/fd/{self._spool.fileno()}"
-        format = _vips_format(np.dtype(self._depth.dtype))
-        return vips.Image.rawload(name, width, self._height, channels, format=format, access="sequential")
+        self._spool.flush()
+        return vips.from_spool(self._spool.fileno(), (self._height, width, channels), np.dtype(self._depth.dtype))
 
     def _save(self, image) -> None:
         codec = CODECS[self._traits.format]
         if codec.saver:
             save = getattr(image, f"{codec.saver}_target")
-            save(vips.target(self._target.fileno()), **codec.options(self._traits))
+            options = codec.options(self._traits)
+            if "exif-data" not in self._source.fields and self._upright:
+                options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
+            save(vips.target(self._target.fileno()), **options)
         else:
-            pillow.save(
-                image.numpy(), self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4)
-            )
+            array = image.numpy().reshape(image.height, image.width, image.bands)
+            pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
 
 
 def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
@@ -296,7 +305,7 @@ def writing(target: Target) -> Iterator[None]:
         raise
     except Exception as error:
         if full_disk(error):
-            raise OutputError(f"no space left on device: {target.name}") from error
+            raise NoSpaceError(f"no space left on device: {target.name}") from error
         raise OutputError(f"{target.name}: {vips.reason(error)}") from error
 
 
@@ -328,18 +337,4 @@ def _rescaled(alpha, old: Depth, new: Depth):
     if (old.scale, old.dtype) == (new.scale, new.dtype):
         return alpha
     scaled = alpha.cast("float") * ((new.levels or 1) / (old.scale or 1))
-    return (scaled.rint() * (1 << new.shift) if new.levels else scaled).cast(_vips_format(np.dtype(new.dtype)))
-
-
-def _from_array(rows: np.ndarray):
-    """Wrap (H, W, B) rows as an image without a copy."""
-    height, width, bands = rows.shape
-    rows = np.ascontiguousarray(rows)
-    colour = {1: "b-w", 2: "b-w", 3: "srgb", 4: "srgb"}.get(bands, "multiband")
-    return vips.Image.new_from_memory(rows, width, height, bands, _vips_format(rows.dtype)).copy(
-        interpretation=colour
-    )
-
-
-def _vips_format(dtype: np.dtype) -> str:
-    return {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[dtype.name]
+    return (scaled.rint() * (1 << new.shift) if new.levels else scaled).cast(vips.FORMATS[np.dtype(new.dtype).name])

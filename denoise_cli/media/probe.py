@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
 
-TIFF_COMPRESSION = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 50000: "zstd"}
+TIFF_COMPRESSION = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits"}
 
 
 def head(file: BinaryIO, size: int = HEAD) -> bytes:

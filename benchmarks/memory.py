@@ -1,0 +1,61 @@
+"""Peak memory of `denoise run`, each a whole process: a 100-megapixel PNG, and 2,000 small pictures.
+
+python benchmarks/memory.py DATA [--model image] [--megapixels 100] [--count 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def peak(command: list[str]) -> tuple[float, float]:
+    """Run a command; its peak resident memory in MB and its wall seconds."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with {process.returncode}")
+    return usage.ru_maxrss / 1024, time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="image")
+    parser.add_argument("--megapixels", type=float, default=100)
+    parser.add_argument("--count", type=int, default=2000)
+    arguments = parser.parse_args()
+    run = [str(Path(sys.executable).with_name("denoise")), "run", "-q", "-m", arguments.model]
+    photo = np.asarray(Image.open(sorted((arguments.data / "images/train/clic2025").iterdir())[0]).convert("RGB"))
+    side = round((arguments.megapixels * 1e6) ** 0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        large = Path(folder, "large.png")
+        tiled = np.tile(photo, (-(-side // photo.shape[0]), -(-side // photo.shape[1]), 1))[:side, :side]
+        Image.fromarray(tiled).save(large, compress_level=1)
+        del tiled
+        memory, seconds = peak([*run, str(large), "-o", str(Path(folder, "out.png"))])
+        print(f"one PNG of {side} x {side}: peak {memory:.0f} MB, {seconds:.0f} s", flush=True)
+        large.unlink()
+        many = Path(folder, "many")
+        many.mkdir()
+        rng = np.random.default_rng(0)
+        for index in range(arguments.count):
+            top, left = (int(rng.integers(size - 160)) for size in photo.shape[:2])
+            height, width = (int(rng.integers(32, 160)) for _ in range(2))
+            Image.fromarray(photo[top : top + height, left : left + width]).save(many / f"{index:05}.png")
+        memory, seconds = peak([*run, str(many)])
+        print(f"{arguments.count} pictures of 32 to 160 pixels a side: peak {memory:.0f} MB, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

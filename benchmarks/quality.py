@@ -1,0 +1,58 @@
+"""PSNR and SSIM of the shipped model on the denoising papers' test sets.
+
+    python benchmarks/quality.py DATA [--model image] [--first N]
+
+DATA/images/test holds set12, bsd68 and cbsd68. "8-bit" input is clipped and rounded after the noise, which
+is what every file holds; "float" is the papers' input. Outputs are rounded to 8 bits. Noise: seed 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from denoise_cli import denoise, evaluate, shipped
+from denoise_cli.corrupt import parse
+from denoise_cli.session import Session
+
+# Published, float input, sigma 15 / 25 / 50. Gray: tables of DPIR and DnCNN; colour: of DPIR and FFDNet.
+PUBLISHED = {
+    ("set12", "BM3D"): (32.37, 29.97, 26.72),
+    ("set12", "FFDNet (sigma given)"): (32.75, 30.43, 27.32),
+    ("bsd68", "BM3D"): (31.08, 28.57, 25.60),
+    ("bsd68", "FFDNet (sigma given)"): (31.63, 29.19, 26.29),
+    ("cbsd68", "CBM3D"): (33.52, 30.71, 27.38),
+    ("cbsd68", "FFDNet (sigma given)"): (33.87, 31.21, 27.96),
+}
+LEVELS = (15, 25, 50)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="image")
+    parser.add_argument("--first", type=int, default=None)
+    arguments = parser.parse_args()
+    session = Session(shipped.locate(arguments.model), "cpu")
+    print(f"model {arguments.model}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
+    for name in ("set12", "bsd68", "cbsd68"):
+        matched = evaluate.pairs(None, arguments.data / "images" / "test" / name)[: arguments.first]
+        for (listed, method), scores in PUBLISHED.items():
+            if listed == name:
+                print(f"{name:8} {method + ', published, float':38} " + " / ".join(f"{s:.2f}" for s in scores))
+        for label, clip in (("8-bit", True), ("float", False)):
+            began, cells = time.perf_counter(), []
+            for level in LEVELS:
+                scored = evaluate.evaluate(
+                    matched, lambda x: denoise.array(x, session), parse(f"gaussian:std={level}"), clip=clip
+                )
+                mean = evaluate.means([item.row for item in scored if item.row is not None])
+                cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")
+            seconds = time.perf_counter() - began
+            line = f"{name:8} {'this model, blind, ' + label:38} " + " / ".join(cells)
+            print(f"{line}   [{len(matched)} files, {seconds:.0f} s]", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""The engine: what comes out depends on the file and the model alone, and one bad file stops no other."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import read_png, scene, write_png
+from denoise_cli import denoise, media
+from denoise_cli.card import ModelCard
+from denoise_cli.denoise import Options, array
+from denoise_cli.errors import BackendError, NoSpaceError, UsageError
+from denoise_cli.media import files
+from denoise_cli.pipeline import Result
+from denoise_cli.session import Session
+
+
+class Fake:
+    """A session without a model: `change` of (N, C, H, W), told the noise level; it counts its calls."""
+
+    on_gpu = False
+
+    def __init__(self, change=lambda x: 1 - x, **card):
+        self.card = ModelCard("fake", **card)
+        self.change, self.calls = change, []
+
+    def __call__(self, x, sigma=None):
+        self.calls.append((x.shape, sigma))
+        return self.change(x)
+
+
+@pytest.fixture(scope="module")
+def session(model: Path) -> Session:
+    return Session(model, "cpu")
+
+
+@pytest.fixture
+def job(tmp_path: Path):
+    """Write a picture and give the job that denoises it."""
+
+    def make(name: str, x: np.ndarray | None = None) -> files.Job:
+        source = write_png(tmp_path / "in" / name, scene(40, 48) if x is None else x)
+        return files.Job(source, tmp_path / "out" / name, Path(name))
+
+    return make
+
+
+def leftovers(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.name.startswith(".") or path.suffix == ".part"]
+
+
+@pytest.mark.parametrize("size", [(150, 200), (65, 300), (301, 67)])
+def test_tiled_equals_whole_with_the_halo_of_the_card(session, size):
+    x = scene(*size)
+    whole = array(x, session, Options(tile=1024))
+    tiled = array(x, session, Options(tile=64))
+    assert np.abs(whole - x).max() > 1 / 255  # the model does something
+    assert np.abs(tiled - whole).max() < 0.01 / 255
+
+
+def test_without_a_halo_tiles_would_show(session):
+    x = scene(150, 200)
+    whole = array(x, session, Options(tile=1024))
+    bare = Fake(lambda tile: session(tile), multiple=session.card.multiple, halo=0)
+    assert np.abs(array(x, bare, Options(tile=64)) - whole).max() > 0.01 / 255
+
+
+def test_pictures_off_the_grid_of_the_model_keep_their_size():
+    sizes = []
+    fake = Fake(lambda x: sizes.append(x.shape[2:]) or 1 - x, multiple=8)
+    x = scene(21, 5)
+    assert np.array_equal(array(x, fake), 1 - x)
+    assert sizes == [(24, 8)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (17, 3)])
+def test_no_picture_is_too_small(session, shape):
+    y = array(scene(*shape), session)
+    assert y.shape == (3, *shape)
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_threads_batches_and_order_change_no_byte(session, job, threads, batch, backwards):
+    x = {f"{n}.png": scene(70 + 9 * n, 130, seed=n) for n in range(3)}
+    jobs = [job(name, picture) for name, picture in x.items()]
+    results = list(
+        denoise.run(jobs[::-1] if backwards else jobs, session, Options(tile=64, threads=threads, batch=batch))
+    )
+    assert sorted(result.job.relative.name for result in results) == sorted(x)
+    for one in jobs:
+        y = array(x[one.relative.name], session, Options(tile=64, threads=1, batch=1))
+        assert np.array_equal(read_png(one.target), (y.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def test_a_batch_holds_no_more_tiles_than_asked(job):
+    fake = Fake()
+    list(denoise.run([job("a.png", scene(200, 300))], fake, Options(tile=64, threads=1, batch=3)))
+    sizes = [shape[0] for shape, _ in fake.calls]
+    assert max(sizes) == 3
+    assert sum(sizes) >= 15
+
+
+def test_strength_mixes_the_input_and_the_model(session):
+    x = scene(40, 50)
+    full = array(x, session)
+    assert np.array_equal(array(x, session, Options(strength=0)), x)
+    assert np.allclose(array(x, session, Options(strength=0.5)), (x + full) / 2, atol=1e-7, rtol=0)
+
+
+def test_strength_is_exact_where_the_arithmetic_is():
+    x = scene(8, 8)
+    assert np.array_equal(array(x, Fake(lambda x: x + 0.5), Options(strength=0.5)), x + np.float32(0.25))
+
+
+def test_a_blind_model_takes_no_noise_level():
+    with pytest.raises(UsageError, match='"fake" is blind'):
+        array(scene(8, 8), Fake(), Options(std=25))
+
+
+def test_the_noise_level_is_told_in_units_of_the_signal(sigma_model):
+    fake = Fake(noise_input=True)
+    array(scene(8, 8), fake, Options(std=51))
+    assert fake.calls == [((1, 3, 8, 8), 0.2)]
+    session, x = Session(sigma_model, "cpu"), scene(40, 40)
+    assert not np.allclose(array(x, session, Options(std=5)), array(x, session, Options(std=50)), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"strength": 1.5}, "--strength"), ({"strength": float("nan")}, "--strength"), ({"std": -1}, "--std"),
+        ({"std": 256}, "--std"), ({"tile": 63}, "--tile"), ({"batch": 0}, "--batch"), ({"threads": 0}, "--threads"),
+    ],
+)  # fmt: skip
+def test_options_out_of_range_are_named(wrong, named):
+    with pytest.raises(UsageError, match=named):
+        Options(**wrong)
+
+
+def test_gray_equals_colour_with_three_equal_channels(session):
+    gray = scene(50, 60, channels=1)
+    colour = array(np.repeat(gray, 3, axis=0), session)
+    assert np.allclose(array(gray, session)[0], colour.mean(axis=0), atol=1e-6)
+
+
+def test_a_gray_model_takes_each_channel_for_itself(gray_model):
+    session, x = Session(gray_model, "cpu"), scene(50, 60)
+    y = array(x, session)
+    for c in range(3):
+        assert np.allclose(y[c], array(x[c : c + 1], session)[0], atol=1e-6)
+
+
+def test_frames_of_an_animation_do_not_bleed_into_each_other(session, tmp_path):
+    frames = [scene(90, 70, seed=n) for n in range(3)]
+    frames[1] = 1 - frames[1]  # so that anything carried over would show
+    source = tmp_path / "a.webp"
+    drawn = [Image.fromarray((f.transpose(1, 2, 0) * 255).round().astype(np.uint8)) for f in frames]
+    drawn[0].save(source, save_all=True, append_images=drawn[1:], lossless=True, exact=True, duration=50)
+    target = tmp_path / "b.webp"
+    (result,) = denoise.run([files.Job(source, target, Path("a.webp"))], session, Options(tile=64))
+    assert result.error is None
+    with Image.open(target) as image:
+        assert image.n_frames == 3
+        for n, frame in enumerate(frames):
+            image.seek(n)
+            alone = (array(frame, session, Options(tile=64)).clip(0, 1) * 255).round()
+            assert np.array_equal(np.asarray(image.convert("RGB")).transpose(2, 0, 1), alone)
+
+
+def test_a_bad_file_yields_its_error_and_the_others_are_done(job):
+    jobs = [job(f"{n}.png") for n in range(5)]
+    jobs[1].source.write_text("no picture\n")
+    jobs[3].source.unlink()
+    found = {result.job.relative.name: result.error for result in denoise.run(jobs, Fake(), Options(threads=2))}
+    assert [name for name, error in sorted(found.items()) if error is None] == ["0.png", "2.png", "4.png"]
+    assert str(jobs[1].source) in found["1.png"]
+    assert "vanished" in found["3.png"]
+    assert [one.target.exists() for one in jobs] == [True, False, True, False, True]
+    assert not leftovers(jobs[0].target.parent)
+
+
+def test_what_nobody_foresaw_is_the_error_of_one_file(job):
+    def stumble(x):
+        if x.shape[2] == 20:
+            raise RuntimeError("one line\nand another")
+        return x
+
+    jobs = [job("a.png"), job("b.png", scene(20, 20)), job("c.png")]
+    found = {result.job.relative.name: result.error for result in denoise.run(jobs, Fake(stumble))}
+    assert found == {"a.png": None, "b.png": "RuntimeError: one line", "c.png": None}
+    assert not jobs[1].target.exists()
+
+
+def test_results_say_what_was_measured(job):
+    quiet = np.full((3, 128, 128), 0.5, np.float32)
+    noisy = quiet + np.random.default_rng(0).normal(0, 10 / 255, quiet.shape).astype(np.float32)
+    (result,) = denoise.run([job("a.png", noisy)], Fake(lambda x: np.full_like(x, 0.5)))
+    assert result.noise_before == pytest.approx(10, rel=0.1)
+    assert result.noise_after == pytest.approx(0, abs=0.01)
+    assert result.residual == pytest.approx(10, rel=0.05)
+    assert (result.size, result.seconds > 0) == (128 * 128, True)
+
+
+def test_closing_early_leaves_no_partial_file_and_no_thread(job):
+    def slowly(x):
+        slow.wait(0.02)
+        return x
+
+    slow = threading.Event()
+    before = threading.active_count()
+    jobs = [job(f"{n}.png", scene(130, 130)) for n in range(12)]
+    results = denoise.run(jobs, Fake(slowly), Options(tile=64, threads=2))
+    first = next(results)
+    assert threading.active_count() > before
+    results.close()
+    assert threading.active_count() == before
+    assert first.job.target.exists()
+    written = list(first.job.target.parent.iterdir())
+    assert len(written) < len(jobs)
+    for path in written:  # whatever is there is whole
+        assert read_png(path).shape == (3, 130, 130)
+
+
+def test_a_session_that_is_out_of_order_ends_the_run(job):
+    def fail(x):
+        raise BackendError("out of memory")
+
+    before = threading.active_count()
+    jobs = [job(f"{n}.png") for n in range(20)]
+    fake = Fake(fail)
+    with pytest.raises(BackendError, match="out of memory"):
+        list(denoise.run(jobs, fake, Options(threads=1)))
+    assert len(fake.calls) < len(jobs)
+    assert threading.active_count() == before
+    assert not any(jobs[0].target.parent.glob("*"))
+
+
+def test_a_full_disk_ends_the_run(job, monkeypatch):
+    opened = []
+
+    def full(one, source, **_):
+        opened.append(one)
+        raise NoSpaceError(f"no space left on device: {one.target}")
+
+    monkeypatch.setattr(media, "open_sink", full)
+    jobs = [job(f"{n}.png") for n in range(20)]
+    # `each` holds its default; a run from here on opens its sinks through what stands in `media`.
+    from denoise_cli import pipeline
+
+    results = pipeline.each(jobs, lambda *_: Result(jobs[0]), 2, open_sink=media.open_sink)
+    with pytest.raises(NoSpaceError, match="no space left"):
+        list(results)
+    assert len(opened) < len(jobs)
+
+
+def test_blocks_of_any_size_give_the_same_rows(session, monkeypatch, job):
+    """A picture above the size of a block is streamed; it must equal the one that is read whole."""
+    from denoise_cli.media import image
+
+    one = job("a.png", scene(300, 100))
+    list(denoise.run([one], session, Options(tile=64)))
+    whole = read_png(one.target)
+    monkeypatch.setattr(image, "BLOCK_SAMPLES", 3 * 100 * 32)
+    streamed = replace(one, target=one.target.with_name("b.png"))
+    (result,) = denoise.run([streamed], session, Options(tile=64))
+    assert result.error is None
+    assert np.array_equal(read_png(streamed.target), whole)

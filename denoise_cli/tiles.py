@@ -44,9 +44,9 @@ def cuts(length: int, core: int, halo: int, multiple: int = 1) -> list[Cut]:
     """
     if length <= 0:
         return []
-    core = max(multiple, core // multiple * multiple)
     halo = -(-halo // multiple) * multiple
-    count = -(-length // core)
+    # What fits is one cut, on the grid or off it.
+    count = 1 if length <= core else -(-length // max(multiple, core // multiple * multiple))
     each = -(-length // (count * multiple)) * multiple
     starts = range(0, length, each)
     return [
@@ -66,7 +66,7 @@ def grid(
     area = max(area, (2 * halo + multiple) ** 2 * 2)  # below this, tiles would be all halo
     best: tuple[float, list[Cut], list[Cut]] | None = None
     for count in range(1, max(1, -(-width // (halo + multiple))) + 1):
-        columns = cuts(width, -(-width // count), halo, multiple)
+        columns = cuts(width, -(-width // (count * multiple)) * multiple, halo, multiple)
         widest = max(cut.high - cut.low for cut in columns)
         tallest = area // widest - 2 * halo
         if area // widest >= height:

@@ -34,6 +34,8 @@ def test_grid_keeps_tiles_within_the_area(height, width):
 def test_a_picture_that_fits_is_one_tile_and_one_a_little_larger_is_halved():
     rows, columns = tiles.grid(1000, 1000, 56, 8)
     assert (len(rows), len(columns)) == (1, 1)
+    rows, columns = tiles.grid(321, 481, 56, 8)  # off the grid of 8
+    assert (len(rows), len(columns)) == (1, 1)
     rows, columns = tiles.grid(1224, 1632, 56, 8, area=1120 * 1120)
     assert len(rows) * len(columns) == 2
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -60,7 +60,8 @@ class ImageSource:
         self._format = _format(file)
         if reason := probe.unsupported(file, self._format):
             raise InputError(reason)
-        self._image = self._open(max_pixels)
+        self._max_pixels = max_pixels
+        self._image = self._open()
         image = self._image
         interpretation = str(image.interpretation)
         if image.format not in DTYPES:
@@ -131,19 +132,21 @@ class ImageSource:
         with reading(self.name):
             if self._alpha:
                 return vips.from_array(np.concatenate(self._alpha))
-            image = self._open(MAX_PIXELS) if CODECS[self._format].loader else self._image
+            image = self._open() if CODECS[self._format].loader else self._image
             channels = self.header.channels
             return image.extract_band(channels, n=image.bands - channels)
 
-    def _open(self, max_pixels: int):
+    def _open(self):
+        max_pixels = self._max_pixels
         codec = CODECS[self._format]
         if codec.loader:
             # A quiet half-picture is worse than none: what the decoder calls an error is one.
             options = {"access": "sequential", "fail_on": "error"} | ({"n": -1} if codec.frames else {})
             image = getattr(vips.Image, f"{codec.loader}_source")(vips.source(self.file.fileno()), **options)
             whole = codec.whole or "interlaced" in image.get_fields()  # no row is whole before the last pass
-            _check_size(image.width, image.get_page_height(), image.height, WHOLE_LIMIT if whole else max_pixels)
-            _check_size(image.width, image.get_page_height(), image.height, max_pixels)
+            height = image.get_page_height()
+            _check_size(image.width, height, height, min(max_pixels, WHOLE_LIMIT) if whole else max_pixels)
+            _check_size(image.width, height, image.height, max_pixels)
             return image
         opened = pillow.Opened(self.file, self._format)
         _check_size(opened.width, opened.height, opened.height, min(max_pixels, WHOLE_LIMIT))
@@ -258,8 +261,8 @@ def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Im
     Parameters
     ----------
     file
-        Seekable and open for reading; ``close`` of the source closes it. Names never reach a codec, which
-        would trip over those that are no UTF-8 or end in ``[...]``.
+        Seekable and open for reading; it is ours from here on, closed with the source, or here on failure.
+        Names never reach a codec, which would trip over those that are no UTF-8 or end in ``[...]``.
     name
         For messages.
     max_pixels
@@ -270,8 +273,11 @@ def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Im
     InputError
         One line that starts with the name: damaged, too big, or of a kind that we do not read.
     """
-    with reading(printable(name), named=False):
-        return ImageSource(file, printable(name), max_pixels)
+    with reading(printable(name), named=False), ExitStack() as stack:
+        stack.callback(file.close)
+        source = ImageSource(file, printable(name), max_pixels)
+        stack.pop_all()
+        return source
 
 
 def read(path: str | Path) -> Signal:

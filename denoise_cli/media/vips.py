@@ -81,7 +81,8 @@ def from_spool(fd: int, shape: tuple[int, int, int], dtype: np.dtype):
         Image.rawload(name, width, min(step, height - y), bands, offset=y * stride, **options)
         for y in range(0, height, step)
     ]
-    return Image.arrayjoin(pieces, across=1)
+    # All cells of an array are as tall as the tallest, so the last piece, a shorter one, comes with rows below it.
+    return Image.arrayjoin(pieces, across=1).crop(0, 0, width, height)
 
 
 def reason(error: Exception) -> str:

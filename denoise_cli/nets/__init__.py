@@ -25,7 +25,13 @@ def build(arch: str, config: Mapping[str, Any]) -> nn.Module:
     for key in config:
         if key not in known:
             raise UsageError(choice(f"option of {arch}", key, known))
-    return net(net.Config(**config))
+    defaults = asdict(net.Config())
+    # One level of a U-Net may be written as a number.
+    values = {k: (v,) if isinstance(defaults[k], tuple) and isinstance(v, int) else v for k, v in config.items()}
+    try:
+        return net(net.Config(**values))
+    except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
+        raise UsageError(f"{arch} cannot be built with {values}: {str(error).splitlines()[0]}") from None
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from torch import nn
 
 from denoise_cli import __version__, corrupt, media, nets, pictures
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import BackendError, RefusedError, TrainingError, UsageError
+from denoise_cli.errors import BackendError, RefusedError, TrainingError, UsageError, choice
 from denoise_cli.media import files, image
 from denoise_cli.metrics import psnr
 from denoise_cli.train import data, loop
@@ -96,7 +98,11 @@ def fit(
         say(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}")
 
     if channels is None:
-        channels = int(options.net.get("channels", 0)) or _guess_channels(training)
+        channels = options.net.get("channels") or _guess_channels(training)
+    if channels not in (1, 3):
+        raise UsageError(choice("number of channels", channels, (1, 3)))
+    if options.net.get("noise_map"):
+        raise UsageError("training tells a net no noise level yet: leave --net noise_map out")
     pool = data.load(training, channels, skip)
     examples = _examples(data.load(validation, channels, skip) if validation else [], options)
 
@@ -118,21 +124,38 @@ def fit(
         return _validate(averaged, examples, multiple, where)
 
     patches = data.Patches(pool, options.patch, options.batch_size, options.seed, options.gray)
-    try:
+    with _signals() as caught:
         loop.train(
-            state, options, patches, validate if examples else None, paths.checkpoint, report,
+            state, options, patches, validate if examples else None, paths.checkpoint, report, lambda: bool(caught),
             checkpoint_every=checkpoint_every, validate_every=validate_every,
         )  # fmt: skip
-    except KeyboardInterrupt:
-        loop.save(state, options, paths.checkpoint)
+    if caught:
         say(f"stopped at step {state.step}; --resume goes on from {paths.checkpoint}")
-        raise
+        signal.raise_signal(caught[0])
     averaged = loop.averaged(state)
     reached = validate(averaged) if examples else None
     card = _card(options, net, state, reached, len(training), where, describe or {})
     card, parity = export(averaged, card, output)
     _draw(paths, options, state, averaged.to(where), examples, multiple, where)
     return Fitted(card, parity, reached, state.elapsed, state.step)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM, so that a step ends before its state is saved; a second one acts at once."""
+    caught: list[int] = []
+
+    def note(signum: int, frame: object) -> None:
+        caught.append(signum)
+        signal.signal(signum, before[signum])
+
+    mine = threading.current_thread() is threading.main_thread()  # others can neither get nor handle signals
+    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)} if mine else {}
+    try:
+        yield caught
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _refuse(paths: Paths, resume: bool, overwrite: bool) -> None:

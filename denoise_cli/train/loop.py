@@ -110,6 +110,7 @@ def train(
     validate: Callable[[nn.Module], float] | None = None,
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
     *,
     every: float = 1.0,
     validate_every: float = 60.0,
@@ -117,6 +118,7 @@ def train(
 ) -> State:
     """Run to the end of `options.steps` or `options.max_time`; the three intervals are in seconds.
 
+    `stop` is asked between steps and ends the run early, with its checkpoint written.
     Raises TrainingError as soon as the loss is not finite; the checkpoint then still holds the last
     good state.
     """
@@ -130,7 +132,7 @@ def train(
     first = True
     batches = patches.batches(state.step)
     try:
-        while (fraction := _fraction(options, state.step, time.monotonic() - began)) < 1:
+        while not stop() and (fraction := _fraction(options, state.step, time.monotonic() - began)) < 1:
             batch = next(batches)
             _set_lr(state.optimiser, options, state.step, fraction)
             generator.manual_seed(_mix(options.seed, state.step))

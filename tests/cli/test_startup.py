@@ -1,0 +1,117 @@
+"""Start-up: it is quick because it loads nothing, and every command and option explains itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from conftest import ROOT, denoise
+from denoise_cli import __version__
+from denoise_cli.cli import app, main
+
+HEAVY = ("torch", "onnxruntime", "numpy", "scipy", "pyvips", "rich", "ray", "PIL")
+
+
+def python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", ["denoise_cli.cli", "denoise_cli.__main__", "denoise_cli.errors"])
+def test_import_loads_nothing_heavy(module):
+    code = f"import {module}, sys; print(*[m for m in {HEAVY} if m in sys.modules])"
+    assert python(code).split() == []
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import contextlib, io, sys; from denoise_cli.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as text: main(['run', '--help'])\n"
+        f"assert '--strength' in text.getvalue(); print(*[m for m in {HEAVY} if m in sys.modules])"
+    )
+    assert python(code).split() == []
+
+
+def test_the_engine_knows_no_torch_and_the_library_no_command_line():
+    code = (
+        "import denoise_cli.denoise, denoise_cli.evaluate, denoise_cli.noising, denoise_cli.report, sys;"
+        "print(*[m for m in ('torch', 'typer', 'denoise_cli.cli', 'denoise_cli.train') if m in sys.modules])"
+    )
+    assert python(code).split() == []
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version(flag):
+    done = denoise(flag)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"denoise {__version__}\n".encode(), b"")
+
+
+def test_version_as_an_option_among_others(capsys):
+    assert main(["--version", "run"]) == 0
+    assert capsys.readouterr().out == f"denoise {__version__}\n"
+
+
+def test_without_arguments_the_help_is_the_answer():
+    done = denoise()
+    assert done.returncode == 2
+    assert done.stdout == b""
+    for command in (b"corrupt", b"train", b"run", b"eval"):
+        assert command in done.stderr
+
+
+def commands() -> dict[str, object]:
+    return typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", ["corrupt", "train", "run", "denoise", "eval"])
+def test_every_command_and_every_option_has_a_help_text(name, capsys):
+    command = commands()[name]
+    assert len(command.help) > 20
+    for option in command.params:
+        assert len(option.help or "") > 3, f"{name} {option.name}"
+    for flag in ("-h", "--help"):
+        assert main([name, flag]) == 0
+        text = capsys.readouterr().out
+        assert all(max(option.opts, key=len) in text for option in command.params if option.opts[0][0] == "-")
+
+
+def test_no_command_is_left_out_above():
+    assert sorted(commands()) == ["corrupt", "denoise", "eval", "run", "train"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["frobnicate"], "frobnicate"), (["run", "--stength", "1"], "--stength"), (["run", "--batch", "x"], "x"),
+        (["run", "x.png", "--on-exists", "maybe"], "maybe"), (["train"], "CLEAN_DIR"), (["corrupt", "-j", "0"], "0"),
+        (["run"], "nothing to do"), (["corrupt", "x.png"], "--std 25"), (["corrupt", "x.png", "--mean", "3"], "--std"),
+        (["corrupt", "x.png", "--noise", "rain"], "choose from gaussian"), (["corrupt", "x", "--std", "9-3"], "9-3"),
+        (["run", "x.png", "--strength", "2"], "--strength"), (["run", "x.png", "--report", "x.txt"], ".json or .csv"),
+        (["run", "--files-from", "/absent"], "/absent"), (["train", "x", "-o", "m.onnx", "--max-time", "soon"], "soon"),
+        (["train", "x", "-o", "m.onnx"], "--steps"), (["train", "x", "-o", "m.pt", "--steps", "1"], ".onnx"),
+        (["train", "x", "-o", "m.onnx", "--steps", "1", "--arch", "gan"], "choose from unet"),
+        (["train", "x", "-o", "m.onnx", "--steps", "1", "--net", "width"], "KEY=VALUE"),
+        (["train", "x", "-o", "m.onnx", "--steps", "1", "--net", "width=two"], "whole numbers"),
+        (["train", "absent", "-o", "m.onnx", "--steps", "1"], "absent"),
+        (["train", "x", "-o", "m.onnx", "--steps", "1", "--threads", "0"], "--threads"),
+        (["train", "x", "-o", "m.onnx", "--steps", "1", "--seed", "99999999999999999999"], "--seed"),
+        (["eval", "absent", "--noise", "gaussian"], "absent"), (["eval", "x"], "--noise"),
+        (["eval", "x", "--noise", "gaussian", "--fail-under", "psnr"], "psnr=28"),
+        (["eval", "x", "--noise", "gaussian", "--baseline", "bm3d"], "choose from noisy"),
+        (["eval", "x", "y", "--noise", "gaussian"], "leave NOISY out"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_line_that_names_it_and_exits_2(arguments, named, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("denoise: ")
+    assert err.count("\n") == 1
+    assert named in err
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,476 @@
+"""Training: stopped and resumed ends where an unbroken run does, and what is exported is what was trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from conftest import scene, write_png
+from denoise_cli import corrupt, nets
+from denoise_cli.card import ModelCard
+from denoise_cli.errors import InputError, TrainingError, UsageError
+from denoise_cli.session import Session
+from denoise_cli.train import data, fit, loop
+from denoise_cli.train.export import export
+from denoise_cli.train.losses import LOSSES
+
+CPU = torch.device("cpu")
+TINY = {"widths": (8, 16), "blocks": (1, 1)}
+OPTIONS = loop.Options(net=TINY, batch_size=4, patch=16, warmup=2, ema=0.9, steps=8, gray=0.5)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def begin(options: loop.Options = OPTIONS, net: nn.Module | None = None) -> loop.State:
+    torch.manual_seed(options.seed)
+    return loop.start(nets.build(options.arch, options.net) if net is None else net, options, CPU)
+
+
+def patches(options: loop.Options = OPTIONS) -> data.Patches:
+    pictures = [(scene(30, 40, seed=n) * 255).round().astype(np.uint8) for n in range(3)]
+    return data.Patches(pictures, options.patch, options.batch_size, options.seed, options.gray)
+
+
+def tensors(state: loop.State) -> dict[str, torch.Tensor]:
+    """Everything that the next step depends on."""
+    found = {f"net.{k}": v for k, v in state.net.state_dict().items()}
+    found |= {f"average.{k}": v for k, v in state.average.items()}
+    for index, entry in state.optimiser.state_dict()["state"].items():
+        found |= {f"{index}.{k}": torch.as_tensor(v) for k, v in entry.items() if v is not None}
+    return found
+
+
+def assert_equal_to_the_bit(a: loop.State, b: loop.State) -> None:
+    a_tensors, b_tensors = tensors(a), tensors(b)
+    assert a.step == b.step
+    assert sorted(a_tensors) == sorted(b_tensors)
+    for name, value in a_tensors.items():
+        assert torch.equal(value, b_tensors[name]), name
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing after it runs."""
+
+
+def kill_at(step: int):
+    def report(progress: loop.Progress) -> None:
+        if progress.step == step:
+            raise Killed
+
+    return report
+
+
+# --- The loop ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimiser", list(loop.OPTIMISERS))
+def test_killed_and_resumed_equals_unbroken_to_the_bit(tmp_path, optimiser):
+    options, path = replace(OPTIONS, optimiser=optimiser), tmp_path / "m.ckpt"
+    unbroken = loop.train(begin(options), options, patches())
+    start = tensors(begin(options))
+    assert not torch.equal(start["net.stem.weight"], tensors(unbroken)["net.stem.weight"])
+
+    with pytest.raises(Killed):
+        loop.train(
+            begin(options), options, patches(), checkpoint=path, report=kill_at(6), every=0, checkpoint_every=0
+        )
+    resumed = loop.restore(begin(replace(options, seed=0)), options, path)
+    assert resumed.step == 5
+    loop.train(resumed, options, patches(), checkpoint=path)
+    assert_equal_to_the_bit(unbroken, resumed)
+    # And so is the checkpoint at the end: a run that is over resumes to itself.
+    assert_equal_to_the_bit(unbroken, loop.restore(begin(options), options, path))
+
+
+def test_asked_to_stop_it_ends_between_steps_with_its_checkpoint(tmp_path):
+    asked = iter([False] * 3 + [True])
+    state = loop.train(begin(), OPTIONS, patches(), None, tmp_path / "m.ckpt", stop=lambda: next(asked))
+    assert state.step == 3
+    assert_equal_to_the_bit(state, loop.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
+
+
+def test_the_seed_decides_everything():
+    a, b = (loop.train(begin(), OPTIONS, patches()) for _ in range(2))
+    assert_equal_to_the_bit(a, b)
+    other = replace(OPTIONS, seed=1)
+    assert not torch.equal(
+        loop.train(begin(), other, patches(other)).average["stem.weight"], a.average["stem.weight"]
+    )
+
+
+def test_the_loss_falls():
+    options = replace(OPTIONS, steps=150, lr=1e-2, noise="gaussian:std=100", loss="mse", gray=0.0)
+    state = loop.train(begin(options), options, patches(options), every=0)
+    losses = [point["loss"] for point in state.curve]
+    assert len(losses) == 150
+    assert np.mean(losses[-20:]) < 0.6 * np.mean(losses[:5])
+    assert np.mean(losses[-20:]) < 0.6 * (100 / 255) ** 2  # the noise itself: the net does better than nothing
+
+
+class Poisoned(nn.Module):
+    """A convolution whose output is NaN from its n-th call on."""
+
+    def __init__(self, good: int):
+        super().__init__()
+        self.conv, self.left = nn.Conv2d(3, 3, 3, padding=1, bias=False), good
+        nn.init.dirac_(self.conv.weight)
+
+    def forward(self, x):
+        self.left -= 1
+        return self.conv(x) * (1.0 if self.left >= 0 else math.nan)
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    path = tmp_path / "m.ckpt"
+    five = iter([False] * 5 + [True])
+    good = loop.train(begin(net=Poisoned(100)), OPTIONS, patches(), stop=lambda: next(five))
+    with pytest.raises(TrainingError, match=r"not finite at step 5; .*--lr .*kept in .*m\.ckpt"):
+        loop.train(begin(net=Poisoned(5)), OPTIONS, patches(), checkpoint=path, checkpoint_every=0)
+    assert_equal_to_the_bit(good, loop.restore(begin(net=Poisoned(0)), OPTIONS, path))
+
+
+def test_a_rate_far_too_high_is_an_error_not_a_model(tmp_path):
+    options = replace(OPTIONS, lr=1e30, steps=50, optimiser="sgd")
+    with pytest.raises(TrainingError, match="not finite"):
+        loop.train(begin(options), options, patches(), checkpoint=tmp_path / "m.ckpt", checkpoint_every=0)
+    if (tmp_path / "m.ckpt").exists():
+        kept = loop.restore(begin(options), options, tmp_path / "m.ckpt")
+        assert all(bool(torch.isfinite(value).all()) for value in tensors(kept).values())
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path):
+    state = begin()
+    state.average["stem.bias"][0] = math.inf
+    with pytest.raises(TrainingError, match="not written"):
+        loop.save(state, OPTIONS, tmp_path / "m.ckpt")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kept", [0, 4, 0.5, 0.99])
+def test_a_cut_checkpoint_is_refused(tmp_path, kept):
+    path = tmp_path / "m.ckpt"
+    loop.save(loop.train(begin(), replace(OPTIONS, steps=1), patches()), OPTIONS, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else kept])
+    with pytest.raises(InputError, match=r"m\.ckpt: not a checkpoint") as caught:
+        loop.restore(begin(), OPTIONS, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"denoise": "{"}, {"denoise": "[]"}, {"denoise": "{}"}])
+def test_a_foreign_checkpoint_is_refused(tmp_path, metadata):
+    path = tmp_path / "m.ckpt"
+    save_file({"weight": torch.zeros(3)}, path, metadata)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        loop.restore(begin(), OPTIONS, path)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    path, canary = tmp_path / "m.ckpt", tmp_path / "canary"
+
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (canary,)
+
+    torch.save(Payload(), path)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        loop.restore(begin(), OPTIONS, path)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"lr": 1e-4}, {"noise": "gaussian:std=5"}, {"batch_size": 5}, {"net": {"widths": (8,), "blocks": (1,)}},
+     {"seed": 1}, {"optimiser": "sgd"}],
+    ids=lambda changed: next(iter(changed)),
+)  # fmt: skip
+def test_a_resumed_run_must_agree_with_its_checkpoint(tmp_path, changed):
+    loop.save(begin(), OPTIONS, tmp_path / "m.ckpt")
+    options = replace(OPTIONS, **changed)
+    with pytest.raises(UsageError, match=f"--resume: {next(iter(changed))} was"):
+        loop.restore(begin(options), options, tmp_path / "m.ckpt")
+
+
+def test_a_longer_run_may_go_on_from_a_shorter_one(tmp_path):
+    loop.train(begin(), replace(OPTIONS, steps=3), patches(), checkpoint=tmp_path / "m.ckpt")
+    longer = replace(OPTIONS, steps=6)
+    assert loop.train(loop.restore(begin(), longer, tmp_path / "m.ckpt"), longer, patches()).step == 6
+
+
+def test_max_time_ends_near_its_time_with_the_rate_annealed_to_nothing():
+    options = replace(OPTIONS, steps=None, max_time=1.5, warmup=1)
+    state = loop.train(begin(net=nn.Conv2d(3, 3, 3, padding=1)), options, patches())
+    assert 1.5 <= state.elapsed < 2.5
+    assert state.step > 10
+    assert state.optimiser.param_groups[0]["lr"] < 0.05 * options.lr
+
+
+def test_the_rate_warms_up_and_follows_a_cosine():
+    state, options = begin(), replace(OPTIONS, warmup=10, steps=100)
+    rates = []
+    for step in range(101):
+        loop._set_lr(state.optimiser, options, step, step / 100)
+        rates.append(state.optimiser.param_groups[0]["lr"] / options.lr)
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert max(rates) == rates[9]
+
+
+def test_the_average_lags_behind_the_weights():
+    state = begin(net=nn.Conv2d(1, 1, 1, bias=False))
+    state.average["weight"].zero_()
+    state.step = 10**6  # an old average: its decay is the one asked for
+    nn.init.ones_(state.net.weight)
+    for n in range(1, 4):
+        loop._average(state, 0.9)
+        assert state.average["weight"].item() == pytest.approx(1 - 0.9**n)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"loss": "huber"}, "choose from mse"), ({"optimiser": "lion"}, "choose from adamw"),
+        ({"steps": None}, "--max-time"), ({"lr": 0}, "--lr"), ({"lr": math.nan}, "--lr"), ({"steps": 0}, "--steps"),
+        ({"batch_size": 0}, "--batch-size"), ({"gray": 2}, "--gray"), ({"noise": "rain"}, "unknown noise"),
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_named(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        replace(OPTIONS, **wrong)
+
+
+# --- The data ---------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    one, other = patches(), patches()
+    for step in (0, 7, 1_000_000):
+        a, b = one.batch(step), other.batch(step)
+        assert np.array_equal(a.clean, b.clean)
+        assert np.array_equal(a.gray, b.gray)
+    assert not np.array_equal(one.batch(0).clean, one.batch(1).clean)
+    assert not np.array_equal(one.batch(0).clean, patches(replace(OPTIONS, seed=1)).batch(0).clean)
+
+
+def test_the_thread_that_works_ahead_gives_the_same_batches():
+    stream = patches().batches(5)
+    for step in (5, 6, 7):
+        assert np.array_equal(next(stream).clean, patches().batch(step).clean)
+    stream.close()
+
+
+def test_an_error_of_that_thread_comes_to_the_one_who_waits(monkeypatch):
+    source = patches()
+    monkeypatch.setattr(source, "batch", lambda step: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(source.batches(0))
+
+
+def test_patches_are_pieces_of_the_pictures():
+    picture = np.arange(3 * 9 * 9, dtype=np.uint8).reshape(3, 9, 9)
+    pieces = {
+        np.ascontiguousarray(turned[:, y : y + 4, x : x + 4]).tobytes()
+        for k in range(4) for turned in (np.rot90(picture, k, (1, 2)), np.rot90(picture, k, (1, 2))[:, :, ::-1])
+        for y in range(6) for x in range(6)
+    }  # fmt: skip
+    batch = data.Patches([picture], 4, 200, 0).batch(0)
+    levels = (batch.clean * 255).round().astype(np.uint8)
+    found = {sample.tobytes() for sample in levels}
+    assert found <= pieces
+    assert len(found) > 100  # many places, in many orientations
+    assert not batch.gray.any()
+
+
+def test_small_pictures_are_mirrored_up_to_the_patch():
+    row = np.arange(5, dtype=np.uint8)
+    picture = np.broadcast_to(row, (1, 20, 5))
+    (kept,) = data.Patches([picture], 8, 1, 0).pictures
+    assert kept.shape == (1, 20, 8)
+    assert list(kept[0, 0]) == [0, 1, 2, 3, 4, 4, 3, 2]
+    assert data.Patches([picture], 32, 2, 0).batch(0).clean.shape == (2, 1, 32, 32)
+
+
+def test_sixteen_bits_stay_and_eight_bits_are_kept_small(tmp_path):
+    deep, flat = tmp_path / "deep.png", write_png(tmp_path / "flat.png", scene(20, 20, 1))
+    levels = (np.arange(400, dtype=np.uint16) * 163).reshape(20, 20)
+    Image.fromarray(levels).save(deep)
+    a, b = data.load([deep, flat], 1, lambda path, why: pytest.fail(why))
+    assert a.dtype == np.float32
+    assert np.array_equal((a[0] * 65535).round().astype(np.uint16), levels)
+    assert b.dtype == np.uint8
+    batch = data.Patches([a], 16, 4, 0).batch(0)
+    assert len(np.unique(batch.clean)) > 256
+
+
+def test_channels_are_what_the_net_takes(folder):
+    colour, gray = folder / "a.png", folder / "gray.png"
+    one, luma = data.load([gray, colour], 1, lambda *_: None)
+    three, same = data.load([gray, colour], 3, lambda *_: None)
+    assert [len(x) for x in (one, luma, three, same)] == [1, 1, 3, 3]
+    assert data.is_gray(three)
+    assert not data.is_gray(same)
+    assert np.array_equal(three[1], one[0])
+    assert np.abs(np.tensordot(data.LUMA, same.astype(np.float32), 1) - luma[0]).max() <= 0.51
+
+
+def test_files_that_cannot_be_read_are_named_and_left_out(tmp_path, folder):
+    bad = folder / "bad.png"
+    bad.write_text("no picture\n")
+    skipped = []
+    assert len(data.load([bad, folder / "a.png"], 3, lambda path, why: skipped.append(path))) == 1
+    assert skipped == [bad]
+    with pytest.raises(TrainingError, match="no picture"):
+        data.load([bad], 3, lambda *_: None)
+
+
+@pytest.mark.parametrize("spec", ["gaussian:std=25", "salt-pepper:amount=0.3", "gaussian:std=0-55+quantise:p=0.7"])
+def test_a_gray_sample_has_one_noise_in_all_channels(spec):
+    clean = torch.rand(6, 1, 16, 16).expand(-1, 3, -1, -1)
+    gray = torch.tensor([True, False] * 3).reshape(-1, 1, 1, 1)
+    noisy = loop._corrupt(clean, gray, corrupt.parse(spec), torch.Generator().manual_seed(0))
+    for sample, is_gray in zip(noisy, gray.flatten(), strict=True):
+        assert torch.equal(sample[0], sample[1]) == torch.equal(sample[0], sample[2]) == bool(is_gray)
+    assert not torch.equal(noisy, clean)
+
+
+def test_gray_patches_have_three_equal_channels():
+    batch = patches(replace(OPTIONS, batch_size=40)).batch(3)
+    assert 5 < batch.gray.sum() < 35
+    for sample, gray in zip(batch.clean, batch.gray.flatten(), strict=True):
+        assert data.is_gray(sample) == gray
+
+
+# --- Losses -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mse", 0.09), ("l1", 0.3), ("charbonnier", math.sqrt(0.09 + 1e-6)), ("bce", -math.log(0.5))],
+)
+def test_losses_have_their_closed_forms(name, value):
+    target = torch.full((2, 3, 4, 4), 0.2)
+    output = torch.full_like(target, 0.5)
+    assert LOSSES[name](output, target).item() == pytest.approx(value, rel=1e-5)
+
+
+def test_losses_are_least_for_equal_pictures():
+    x = torch.rand(1, 3, 8, 8)
+    assert LOSSES["mse"](x, x) == LOSSES["l1"](x, x) == 0
+    assert LOSSES["charbonnier"](x, x).item() == pytest.approx(1e-3)
+    assert LOSSES["bce"](x, x) < LOSSES["bce"](x.roll(1, -1), x)
+
+
+# --- Export -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "config"),
+    [
+        ("unet", {"channels": 1, "widths": (4, 6, 8), "blocks": (1, 0, 1)}),
+        ("unet", {"channels": 3, "widths": (8,), "blocks": (1,), "noise_map": True}),
+        ("dncnn", {"channels": 3, "width": 8, "depth": 4}),
+        ("conv-dae", {"channels": 1, "width": 6}),
+    ],
+)
+def test_an_export_computes_what_torch_does_at_any_size(tmp_path, arch, config):
+    torch.manual_seed(0)
+    net = nets.build(arch, config).eval()
+    sigma = config.get("noise_map", False)
+    card = ModelCard("m", channels=config["channels"], multiple=net.multiple, noise_input=sigma, arch=arch)
+    written, parity = export(net, card, tmp_path / "m.onnx")
+    assert parity < 1e-4
+    session = Session(tmp_path / "m.onnx", "cpu")
+    assert session.card == replace(written, net={}, training={}, metrics={})
+    assert (session.card.halo % 8, session.card.halo > 0) == (0, True)
+    for n, height, width in ((1, 5, 3), (3, 13, 20)):
+        x = torch.rand(n, config["channels"], height * net.multiple, width * net.multiple)
+        with torch.no_grad():
+            y = net(x, torch.full((n,), 0.1)) if sigma else net(x)
+        assert np.abs(session(x.numpy(), 0.1) - y.numpy()).max() < 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_an_export_that_differs_from_torch_is_refused(tmp_path, monkeypatch):
+    real = onnxruntime.InferenceSession
+
+    class Off:
+        def __init__(self, *args, **kwargs):
+            self.inner = real(*args, **kwargs)
+
+        def run(self, names, feed):
+            return [y + np.float32(1e-3) for y in self.inner.run(names, feed)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Off)
+    net = nets.build("conv-dae", {"channels": 1, "width": 2})
+    with pytest.raises(TrainingError, match="differs from torch"):
+        export(net, ModelCard("m", channels=1, multiple=4), tmp_path / "m.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+# --- A whole training, as far as it is refused before it begins -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "more", "message"),
+    [
+        ({"loss": "bce"}, {}, "bce needs an output in"),
+        ({"patch": 18}, {}, "multiple of 4"),
+        ({}, {"channels": 2}, "choose from 1, 3"),
+        ({}, {"device": "tpu"}, "choose from auto"),
+        ({}, {"val": Path("absent")}, "no such file or folder"),
+        ({}, {"resume": True, "overwrite": True}, "one of them"),
+        ({"net": {"widths": (8, 16)}}, {}, "cannot be built"),
+        ({"net": {"depth": 3}}, {}, "unknown option of unet"),
+        ({"net": {**TINY, "noise_map": True}}, {}, "noise_map"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, changed, more, message):
+    with pytest.raises(UsageError, match=message):
+        fit.fit(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
+    assert not list(tmp_path.glob("m.*"))
+
+
+def test_bce_is_for_a_bounded_net():
+    assert nets.build("conv-dae", {"width": 2}).bounded
+    assert not nets.build("unet", TINY).bounded
+
+
+def test_a_level_of_a_net_may_be_a_number():
+    assert nets.build("unet", {"widths": 8, "blocks": 1}).config == nets.NETS["unet"].Config(3, (8,), (1,))
+
+
+def test_one_picture_in_ninety_is_held_out_and_never_trained_on(tmp_path):
+    for n in range(4):
+        write_png(tmp_path / f"{n}.png", scene(8, 8))
+    training, validation = fit._split(tmp_path, None)
+    assert (len(training), len(validation)) == (3, 1)
+    assert not set(training) & set(validation)
+    training, validation = fit._split(tmp_path, tmp_path / "2.png")
+    assert (len(training), validation) == (3, [tmp_path / "2.png"])
+
+
+def test_the_checkpoint_tells_what_it_is(tmp_path):
+    from safetensors import safe_open
+
+    loop.save(begin(), OPTIONS, tmp_path / "m.ckpt")
+    with safe_open(tmp_path / "m.ckpt", "pt") as file:
+        about = json.loads(file.metadata()["denoise"])
+    assert about["options"]["net"] == {k: list(v) for k, v in TINY.items()}
+    assert about["step"] == 0

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from denoise_cli import denoise, media, shipped
+from denoise_cli import denoise, media, memory, shipped
 from denoise_cli.media import files
 from denoise_cli.session import Session
 from denoise_cli.signal import Header
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--parts", type=int, default=5, help="the folder is done in so many turns")
     arguments = parser.parse_args()
+    memory.keep_freed()  # as the command does
     session = Session(shipped.locate(arguments.model), "cpu")
     pictures = photographs(arguments.data, arguments.megapixels)
     options = denoise.Options(threads=arguments.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -9,7 +10,12 @@ def main() -> None:
     if sys.argv[1:] in (["-V"], ["--version"]):  # asked often, by scripts: before anything is imported
         from denoise_cli import __version__
 
-        sys.stdout.write(f"denoise {__version__}\n")
+        try:
+            sys.stdout.write(f"denoise {__version__}\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody wants to know any more; what is still buffered goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
         return
     from denoise_cli.cli import main as command_line
 

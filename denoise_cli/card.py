@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +93,11 @@ class ModelCard:
             return x[:, None]
         return np.broadcast_to(x[:, None], (c, self.channels, height, width))
 
-    def lower(self, y: np.ndarray, c: int) -> np.ndarray:
-        """The inverse of `lift`: (N, channels, H, W) -> (c, H, W); equal channels are averaged."""
-        if c == self.channels:
-            return y[0]
-        return y[:, 0] if self.channels == 1 else y.mean(axis=1)
+    def lower(self, samples: Sequence[np.ndarray], c: int) -> np.ndarray:
+        """The inverse of `lift`: N samples (channels, H, W) -> (c, H, W); equal channels are averaged."""
+        if c == self.channels and len(samples) == 1:
+            return samples[0]
+        return np.stack([sample.mean(axis=0) for sample in samples])
 
 
 def _whole(value: Any, low: int, high: int) -> bool:

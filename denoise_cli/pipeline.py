@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from denoise_cli import media
-from denoise_cli.errors import DenoiseError, NoSpaceError, UnavailableError
+from denoise_cli.errors import DenoiseError, NoSpaceError, UnavailableError, UsageError
 from denoise_cli.media.files import Job
 from denoise_cli.signal import Sink, Source
 
@@ -48,8 +48,8 @@ def each(
 ) -> Iterator[Result]:
     """Call ``work(job, source, sink)`` for every job on `hands` threads; yield Results as they come.
 
-    A job that fails yields a Result with its error, and the others go on; NoSpaceError and
-    UnavailableError end the run, for they would only repeat. Closing the generator ends it too:
+    A job that fails yields a Result with its error, and the others go on; NoSpaceError, UnavailableError
+    and UsageError (an empty stdin) end the run, for they would only repeat. Closing the generator ends it too:
     `release` is called to free threads that wait for something, and no partial file is left.
     """
     todo, lock = iter(jobs), threading.Lock()
@@ -103,7 +103,7 @@ def _one(job: Job, work: Work, open_sink: Callable[[Job, Source], Sink]) -> Resu
             finally:
                 sink.discard()
             return replace(result, seconds=time.perf_counter() - began, size=source.header.size or 0)
-    except (Stopped, NoSpaceError, UnavailableError, BrokenPipeError):
+    except (Stopped, NoSpaceError, UnavailableError, UsageError, BrokenPipeError):
         raise
     except DenoiseError as error:
         return Result(job, time.perf_counter() - began, error=str(error))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from denoise_cli.errors import UsageError
-from denoise_cli.media.files import Replacing
+from denoise_cli.media.files import Job, Replacing
 from denoise_cli.pipeline import Result
 
 FORMATS = (".json", ".csv")
@@ -39,13 +39,18 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
-def document(results: Sequence[Result], seconds: float, skipped: int, **about: Any) -> dict[str, Any]:
-    failed = sum(result.error is not None for result in results)
+def document(
+    results: Sequence[Result], seconds: float, skipped: int, missing: Sequence[tuple[str, str]] = (), **about: Any
+) -> dict[str, Any]:
+    """What a run did as plain values; `missing` holds the names that led to no file, with the reason."""
+    nothing: dict[str, Any] = dict.fromkeys(_row(Result(Job(None, None, Path()))))
+    absent = [{**nothing, "input": name, "status": "failed", "pixels": 0, "error": why} for name, why in missing]
+    failed = len(absent) + sum(result.error is not None for result in results)
     pixels = sum(result.size for result in results)
     return {
         **about,
-        "files": len(results), "failed": failed, "skipped": skipped, "megapixels": round(pixels / 1e6, 3),
-        "seconds": round(seconds, 3), "results": rows(results),
+        "files": len(results) + len(absent), "failed": failed, "skipped": skipped,
+        "megapixels": round(pixels / 1e6, 3), "seconds": round(seconds, 3), "results": rows(results) + absent,
     }  # fmt: skip
 
 

@@ -111,4 +111,10 @@ def pad(x: np.ndarray, multiple: int) -> np.ndarray:
     down, right = -height % multiple, -width % multiple
     if not down and not right:
         return x
-    return np.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, down), (0, right)], mode="symmetric")
+    if down > height or right > width:  # smaller than what is added: mirrored more than once
+        return np.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, down), (0, right)], mode="symmetric")
+    y = np.empty((*x.shape[:-2], height + down, width + right), x.dtype)  # a third of np.pad's time
+    y[..., :height, :width] = x
+    y[..., :height, width:] = x[..., ::-1][..., :right]
+    y[..., height:, :] = y[..., height - down : height, :][..., ::-1, :]
+    return y

@@ -52,7 +52,7 @@ def test_lift_and_lower_are_inverses():
             x = rng.random((channels, 4, 5), dtype=np.float32)
             lifted = card.lift(x)
             assert lifted.shape[1:] == (model_channels, 4, 5)
-            assert np.allclose(card.lower(lifted, channels), x, atol=1e-7)
+            assert np.allclose(card.lower(list(lifted), channels), x, atol=1e-7)
 
 
 def test_colour_runs_as_one_sample_and_gray_as_three_equal_channels():

@@ -84,3 +84,11 @@ def test_pad_mirrors_up_to_the_multiple_and_leaves_what_fits():
     padded = tiles.pad(x, 4)
     assert padded.shape == (1, 4, 4)
     assert np.array_equal(padded[0, 3], x[0, 2])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (5, 3), (3, 4), (17, 30), (8, 9)])
+def test_pad_equals_the_symmetric_padding_of_numpy(shape):
+    x = np.random.default_rng(0).random((2, *shape), dtype=np.float32)
+    for multiple in (1, 2, 4, 8, 16):
+        expected = np.pad(x, [(0, 0), (0, -shape[0] % multiple), (0, -shape[1] % multiple)], mode="symmetric")
+        assert np.array_equal(tiles.pad(x, multiple), expected)

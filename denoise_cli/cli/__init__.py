@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -67,18 +68,25 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (see errors.py; 130 / 143 interrupted, 141 closed pipe)."""
     signal.signal(signal.SIGTERM, _terminate)
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         code = app(args=args, prog_name="denoise", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if code == 130:  # Typer's answer to Ctrl-C, without a word
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except DenoiseError as error:
         screen.say(str(error))
         return error.exit_code
     except _WrongUsage as error:
-        if message := error.format_message():  # type: ignore[attr-defined]
+        message = error.format_message()  # type: ignore[attr-defined]
+        context = getattr(error, "ctx", None)
+        if context is not None and message == context.get_help():  # no arguments at all: the help is the answer
+            sys.stderr.write(f"{message}\n")
+        else:
             screen.say(f"{message.splitlines()[0]}  (see denoise --help)")
-        else:  # no arguments at all: the help was the answer
-            screen.say(error.ctx.get_help()) if getattr(error, "ctx", None) else None  # type: ignore[attr-defined]
         return 2
     except (KeyboardInterrupt, typer.Abort):
         screen.say("interrupted")
@@ -86,7 +94,10 @@ def main(args: list[str] | None = None) -> int:
     except _Terminated:
         screen.say("terminated")
         return 143
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Click turns a closed pipe into an exit code of its own.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         # Whoever read us has gone. Python flushes stdout at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

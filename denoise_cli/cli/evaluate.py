@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +97,7 @@ def evaluate(
         _draw(scored, sheet)
     if json:
         mean = [{"noise": label, **_finite(library.means(group))} for label, group in groups.items()]
-        sys.stdout.write(reports.as_json({"model": name, "seed": seed, "files": len(matched), "failed": failed,
+        screen.put(reports.as_json({"model": name, "seed": seed, "files": len(matched), "failed": failed,
                                           "mean": mean, "rows": table}))  # fmt: skip
     elif not quiet:
         _show(name, groups, per_file=sweep is None)
@@ -112,9 +111,10 @@ def evaluate(
 
 
 def _denoiser(model: str | None, device: str, strength: float, std: float | None, tile: int | None, threads: int | None):
-    from denoise_cli import denoise, shipped
+    from denoise_cli import denoise, memory, shipped
     from denoise_cli.session import Session
 
+    memory.keep_freed()
     settings = denoise.Options(
         strength=strength, std=std, tile=denoise.TILE if tile is None else tile, threads=threads
     )

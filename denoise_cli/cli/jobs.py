@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -53,13 +54,14 @@ def plan(
 def _names(files_from: str) -> list[str]:
     if files_from == "-":
         screen.no_terminal_input()
-        text = sys.stdin.read()
+        coded = sys.stdin.buffer.read()
     else:
         try:
-            text = Path(files_from).read_text(errors="surrogateescape")
+            coded = Path(files_from).read_bytes()
         except OSError as error:
             raise UsageError(f"--files-from {files_from}: {error.strerror}") from None
-    return [line for line in text.splitlines() if line]
+    # A name may hold any byte but the end of a line, be it no UTF-8.
+    return [name for line in os.fsdecode(coded).split("\n") if (name := line.removesuffix("\r"))]
 
 
 def show(todo: Sequence[files.Job], skipped: Sequence[files.Job]) -> None:
@@ -68,7 +70,7 @@ def show(todo: Sequence[files.Job], skipped: Sequence[files.Job]) -> None:
         for job in jobs:
             source = "-" if job.source is None else files.printable(job.source)
             target = "-" if job.target is None else files.printable(job.target)
-            sys.stdout.write(f"{verb}\t{source}\t{target}\n")
+            screen.put(f"{verb}\t{source}\t{target}\n")
 
 
 def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:

@@ -48,6 +48,6 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for every file.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the noise.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the noise.")]
 MaxPixels = Annotated[int | None, typer.Option("--max-pixels", help="Refuse larger pictures.", show_default="1e9")]
 OptionalFile = Path | None

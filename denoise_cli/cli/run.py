@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,7 +47,8 @@ def run(
     folder/ becomes folder.denoised/, x.png becomes x.denoised.png; finished files of a folder are skipped,
     so a stopped run goes on where it was. Exit codes: 0 done, 1 some files failed, 2 usage, 3 no model.
     """
-    from denoise_cli import denoise, report as reports, shipped
+    from denoise_cli import denoise, memory, shipped
+    from denoise_cli import report as reports
     from denoise_cli.cli import jobs as listing
     from denoise_cli.session import Session
 
@@ -62,10 +62,14 @@ def run(
     if dry_run:
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
+    about: dict[str, Any] = {"model": model or shipped.DEFAULTS["image"], "strength": strength}
     if not todo:
-        screen.say(listing.nothing(found, skipped))
+        if not quiet:
+            screen.say(listing.nothing(found, skipped))
+        _report(reports.document([], 0.0, len(skipped), found.missing, **about), report, json)
         raise typer.Exit(1 if failures else 0)
 
+    memory.keep_freed()
     session = Session(shipped.locate(model or shipped.DEFAULTS["image"]), device)
     if session.fell_back and not quiet:
         screen.say("the GPU could not be opened; running on the processor")
@@ -76,14 +80,20 @@ def run(
 
     if compare is not None:
         _compare(results, compare, quiet)
-    document = reports.document(results, seconds, len(skipped), model=session.card.name, strength=strength)
-    if report is not None:
-        reports.write(report, document)
-    if json:
-        sys.stdout.write(reports.as_json(document))
+    about["model"] = session.card.name
+    _report(reports.document(results, seconds, len(skipped), found.missing, **about), report, json)
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), seconds)
     raise typer.Exit(1 if failures else 0)
+
+
+def _report(document: dict[str, Any], path: Path | None, json: bool) -> None:
+    from denoise_cli import report as reports
+
+    if path is not None:
+        reports.write(path, document)
+    if json:
+        screen.put(reports.as_json(document))
 
 
 def _compare(results: Iterable[Result], folder: Path, quiet: bool) -> None:

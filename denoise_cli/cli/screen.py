@@ -22,8 +22,17 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
+def put(text: str) -> None:
+    """Results, on stdout."""
+    if sys.stdout is None:
+        raise UsageError("stdout is closed; nowhere to print the results")
+    sys.stdout.write(text)
+
+
 def binary_to_terminal() -> None:
     """Refuse to write a file's bytes to a terminal."""
+    if sys.stdout is None:
+        raise UsageError("stdout is closed; name a file with -o")
     if sys.stdout.isatty():
         raise UsageError("will not write binary data to a terminal; redirect it (> file) or name one with -o")
 
@@ -77,9 +86,9 @@ def bar(total: float | None, unit: str, *, quiet: bool = False) -> Iterator[Bar]
 
 def table(headings: list[str], rows: Iterable[list[str]], *, title: str | None = None) -> None:
     """A table on stdout: drawn on a terminal, tab-separated in a pipe. The first column is text."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         for row in [headings, *rows]:
-            sys.stdout.write("\t".join(map(printable, row)) + "\n")
+            put("\t".join(map(printable, row)) + "\n")
         return
     from rich.console import Console
     from rich.table import Table

@@ -87,8 +87,8 @@ def test_no_command_is_left_out_above():
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["frobnicate"], "frobnicate"), (["run", "--stength", "1"], "--stength"), (["run", "--batch", "x"], "x"),
-        (["run", "x.png", "--on-exists", "maybe"], "maybe"), (["train"], "CLEAN_DIR"), (["corrupt", "-j", "0"], "0"),
+        (["frobnicate"], "frobnicate"), (["run", "--stength", "1"], "--stength"), (["run", "--batch", "x"], "--batch"),
+        (["run", "x.png", "--on-exists", "maybe"], "maybe"), (["train"], "CLEAN_DIR"), (["corrupt", "-j", "0"], "--jobs"),
         (["run"], "nothing to do"), (["corrupt", "x.png"], "--std 25"), (["corrupt", "x.png", "--mean", "3"], "--std"),
         (["corrupt", "x.png", "--noise", "rain"], "choose from gaussian"), (["corrupt", "x", "--std", "9-3"], "9-3"),
         (["run", "x.png", "--strength", "2"], "--strength"), (["run", "x.png", "--report", "x.txt"], ".json or .csv"),

@@ -1,0 +1,28 @@
+"""How the C library hands memory out, for a process that works on large arrays all day.
+
+By default glibc gives every array above some megabytes back to the kernel when it is freed, and asks for
+zeroed pages for the next one. On a folder of photographs that was a tenth of all processor time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+
+
+def keep_freed() -> bool:
+    """Keep freed arrays for the next ones, in one heap that all threads share; False where that is not to be had.
+
+    For a whole process: a library should leave the choice to its caller.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    limits = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
+    return all([mallopt(ctypes.c_int(name), ctypes.c_int(value)) for name, value in limits.items()])

@@ -6,6 +6,7 @@ python benchmarks/memory.py DATA [--model image] [--megapixels 100] [--count 200
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -28,6 +29,34 @@ def peak(command: list[str]) -> tuple[float, float]:
     return usage.ru_maxrss / 1024, time.perf_counter() - began
 
 
+def load(data: Path) -> np.ndarray:
+    return np.asarray(Image.open(sorted((data / "images/train/clic2025").iterdir())[0]).convert("RGB"))
+
+
+def make_large(data: Path, path: Path, side: int) -> None:
+    photo = load(data)
+    tiled = np.tile(photo, (-(-side // photo.shape[0]), -(-side // photo.shape[1]), 1))[:side, :side]
+    Image.fromarray(tiled).save(path, compress_level=1)
+
+
+def make_many(data: Path, folder: Path, count: int) -> None:
+    photo = load(data)
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        top, left = (int(rng.integers(size - 160)) for size in photo.shape[:2])
+        height, width = (int(rng.integers(32, 160)) for _ in range(2))
+        Image.fromarray(photo[top : top + height, left : left + width]).save(folder / f"{index:05}.png")
+
+
+def elsewhere(make, *arguments: object) -> None:
+    """Call in another process: a child's peak starts at what its parent holds when it is forked."""
+    process = multiprocessing.get_context("spawn").Process(target=make, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, "the pictures could not be made"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
@@ -36,23 +65,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     arguments = parser.parse_args()
     run = [str(Path(sys.executable).with_name("denoise")), "run", "-q", "-m", arguments.model]
-    photo = np.asarray(Image.open(sorted((arguments.data / "images/train/clic2025").iterdir())[0]).convert("RGB"))
     side = round((arguments.megapixels * 1e6) ** 0.5)
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder, "large.png")
-        tiled = np.tile(photo, (-(-side // photo.shape[0]), -(-side // photo.shape[1]), 1))[:side, :side]
-        Image.fromarray(tiled).save(large, compress_level=1)
-        del tiled
+        elsewhere(make_large, arguments.data, large, side)
         memory, seconds = peak([*run, str(large), "-o", str(Path(folder, "out.png"))])
         print(f"one PNG of {side} x {side}: peak {memory:.0f} MB, {seconds:.0f} s", flush=True)
         large.unlink()
         many = Path(folder, "many")
-        many.mkdir()
-        rng = np.random.default_rng(0)
-        for index in range(arguments.count):
-            top, left = (int(rng.integers(size - 160)) for size in photo.shape[:2])
-            height, width = (int(rng.integers(32, 160)) for _ in range(2))
-            Image.fromarray(photo[top : top + height, left : left + width]).save(many / f"{index:05}.png")
+        elsewhere(make_many, arguments.data, many, arguments.count)
         memory, seconds = peak([*run, str(many)])
         print(f"{arguments.count} pictures of 32 to 160 pixels a side: peak {memory:.0f} MB, {seconds:.0f} s")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,24 +80,21 @@ class ModelCard:
             raise ModelError(f"model card: unknown field {unknown[0]!r}")
         return cls(**values)
 
-    def lift(self, x: np.ndarray) -> np.ndarray:
-        """(c, H, W) channels of one group -> (N, channels, H, W) that the model can take.
+    def lift(self, x: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+        """(c, H, W) channels of one group -> samples (channels, H, W) for the model, and which channels each is.
 
-        A colour model takes RGB as it is and gray as three equal channels; a gray model takes
-        each channel as a sample of its own.
+        A colour model takes RGB as it is and gray as three equal channels; a gray model takes each
+        channel as a sample of its own. Nothing is copied.
         """
         c, height, width = x.shape
         if c == self.channels:
-            return x[None]
-        if self.channels == 1:
-            return x[:, None]
-        return np.broadcast_to(x[:, None], (c, self.channels, height, width))
+            return [(slice(0, c), x)]
+        shape = (self.channels, height, width)
+        return [(slice(i, i + 1), np.broadcast_to(x[i : i + 1], shape)) for i in range(c)]
 
-    def lower(self, samples: Sequence[np.ndarray], c: int) -> np.ndarray:
-        """The inverse of `lift`: N samples (channels, H, W) -> (c, H, W); equal channels are averaged."""
-        if c == self.channels and len(samples) == 1:
-            return samples[0]
-        return np.stack([sample.mean(axis=0) for sample in samples])
+    def lower(self, y: np.ndarray, c: int) -> np.ndarray:
+        """The inverse for one sample: (channels, H, W) -> (c, H, W), or (1, H, W), the mean of equal channels."""
+        return y if c == self.channels else y.mean(axis=0, keepdims=True)
 
 
 def _whole(value: Any, low: int, high: int) -> bool:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from denoise_cli import pipeline, tiles
+from denoise_cli.card import ModelCard
 from denoise_cli.errors import UsageError
 from denoise_cli.media.files import Job
 from denoise_cli.metrics import NoiseMeter
@@ -28,8 +29,11 @@ from denoise_cli.pipeline import Result, Stopped
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Sink, Source
 
-TILE = 1120  # side of the largest tile by default: about 150 MB of activations a thread
-WINDOW = 8 << 20  # most pixels of a row window, halo included, all channels counted
+TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
+# A picture larger than this is read in windows of rows, two of which are in memory, with their results, so
+# its tiles are smaller. With two threads the whole process then stays under 700 MB.
+WINDOW = 15 << 20  # samples, halo and channels counted
+WINDOW_TILE = 800
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,15 @@ class Options:
                 raise UsageError(f"--{name} must be at least {low}, not {value}")
 
 
+@dataclass(frozen=True)
+class Tile:
+    """One sample for the model, and where its result goes."""
+
+    x: np.ndarray  # (C, H, W) float32
+    deliver: Callable[[np.ndarray], None]  # called with the result, (C, H, W), in a worker thread
+    done: Future[None] = field(default_factory=Future)
+
+
 class Workers:
     """N threads that batch waiting tiles of equal shape into one call of the session."""
 
@@ -64,47 +77,46 @@ class Workers:
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch or (8 if session.on_gpu else 1)
         threads = options.threads or len(os.sched_getaffinity(0))
-        self.waiting: deque[tuple[np.ndarray, Future]] = deque()
+        self.waiting: deque[Tile] = deque()
         self.changed = threading.Condition()
         self.stopped = False
         self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for thread in self.threads:
             thread.start()
 
-    def submit(self, tile: np.ndarray) -> Future:
-        """Queue one tile, (C, H, W) float32; the future gives (C, H, W)."""
-        future: Future = Future()
+    def submit(self, tile: Tile) -> None:
         with self.changed:
             if self.stopped:
                 raise Stopped
-            self.waiting.append((tile, future))
+            self.waiting.append(tile)
             self.changed.notify()
-        return future
 
-    def _take(self) -> list[tuple[np.ndarray, Future]]:
+    def _take(self) -> list[Tile]:
         with self.changed:
             while not self.waiting and not self.stopped:
                 self.changed.wait()
             if self.stopped:
                 return []
             taken = [self.waiting.popleft()]
-            while self.waiting and len(taken) < self.batch and self.waiting[0][0].shape == taken[0][0].shape:
+            while self.waiting and len(taken) < self.batch and self.waiting[0].x.shape == taken[0].x.shape:
                 taken.append(self.waiting.popleft())
             return taken
 
     def _work(self) -> None:
         while taken := self._take():
             try:
-                for (_, future), y in zip(taken, self._infer([tile for tile, _ in taken]), strict=True):
-                    future.set_result(y)
+                for tile, y in zip(taken, self._infer(taken), strict=True):
+                    tile.deliver(y)
+                    tile.done.set_result(None)
+                    del y
             except Exception as error:  # whoever waits for the tile shall have it
-                for _, future in taken:
-                    if not future.done():
-                        future.set_exception(error)
+                for tile in taken:
+                    if not tile.done.done():
+                        tile.done.set_exception(error)
             del taken
 
-    def _infer(self, samples: list[np.ndarray]) -> np.ndarray:
-        x = samples[0][None] if len(samples) == 1 else np.stack(samples)
+    def _infer(self, taken: list[Tile]) -> np.ndarray:
+        x = taken[0].x[None] if len(taken) == 1 else np.stack([tile.x for tile in taken])
         height, width = x.shape[-2:]
         return self.session(tiles.pad(x, self.session.card.multiple), self.sigma)[:, :, :height, :width]
 
@@ -112,8 +124,8 @@ class Workers:
         """End the threads after the call they are in; tiles still waiting fail with Stopped."""
         with self.changed:
             self.stopped = True
-            for _, future in self.waiting:
-                future.set_exception(Stopped())
+            for tile in self.waiting:
+                tile.done.set_exception(Stopped())
             self.waiting.clear()
             self.changed.notify_all()
         for thread in self.threads:
@@ -161,6 +173,7 @@ def _stream(source: Source, sink: Sink, workers: Workers, options: Options) -> t
         difference = (y[:, ::16] - x[:, ::16]).ravel()  # every 16th row is plenty for a mean
         removed += float(np.dot(difference, difference))
         samples += difference.size
+        del x, y  # before the next window is made
     return before.std(), after.std(), 255 * (removed / max(samples, 1)) ** 0.5
 
 
@@ -176,8 +189,10 @@ def _windows(
         ahead: _Window | None = None
         for cut, data in tiles.windows(blocks, rows):
             behind, ahead = ahead, _Window(cut, data, header, columns, workers)
+            del data  # else it lives until the next window has been read
             if behind is not None:
                 yield behind.join(options.strength)
+                del behind
         if ahead is not None:
             yield ahead.join(options.strength)
     for _ in blocks:  # nothing is left, but the source may have found by now that its file is cut short
@@ -187,41 +202,57 @@ def _windows(
 def plan(header: Header, halo: int, multiple: int, tile: int) -> tuple[list[tiles.Cut], list[tiles.Cut]]:
     """Rows and columns of the tiles; a function of the file and the model alone, never of the threads."""
     assert header.length is not None
-    rows, columns = tiles.grid(header.length, header.width, halo, multiple, tile * tile)
+    samples = header.length * header.width * header.channels
+    side = tile if samples <= WINDOW else min(tile, WINDOW_TILE)
+    rows, columns = tiles.grid(header.length, header.width, halo, multiple, side * side)
     tallest = max(cut.high - cut.low for cut in rows)
     limit = WINDOW // (header.width * header.channels)
     if tallest > limit:
-        rows = tiles.cuts(header.length, max(limit - 2 * halo, 2 * halo, multiple), halo, multiple)
+        core = max(limit - 2 * halo, 2 * halo, multiple)
+        rows = tiles.cuts(header.length, core, halo, multiple)
+        columns = tiles.cuts(header.width, max(side * side // (core + 2 * halo) - 2 * halo, multiple), halo, multiple)
     return rows, columns
 
 
 class _Window:
-    """The tiles of one row window, on their way through the session."""
+    """The tiles of one row window, on their way through the session; workers write their results into `y`."""
 
     def __init__(self, cut: tiles.Cut, data: np.ndarray, header: Header, columns: list[tiles.Cut], workers: Workers):
-        self.cut, self.data, self.header, self.columns = cut, data, header, columns
-        self.card = workers.session.card
-        self.futures = [
-            [workers.submit(sample) for sample in self.card.lift(data[_channels(group), :, column.read])]
-            for group in header.groups
-            for column in columns
-        ]
+        card = workers.session.card
+        self.x = data[:, cut.keep]
+        self.y = np.empty(self.x.shape, np.float32)
+        self.tiles = []
+        for group in header.groups:
+            first, last = group[0], group[-1] + 1  # consecutive, so that slices do and nothing is copied
+            for column in columns:
+                target = self.y[first:last, :, column.start : column.stop]
+                for which, sample in card.lift(data[first:last, :, column.read]):
+                    crop = _Crop(target[which], card, len(group), cut.keep, column.keep)
+                    self.tiles.append(Tile(sample, crop))
+        for tile in self.tiles:
+            workers.submit(tile)
 
     def join(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
         """The core's input and output, (C, rows, W) each; waits for the tiles."""
-        x = self.data[:, self.cut.keep]
-        y = np.empty(x.shape, np.float32)
-        waiting = iter(self.futures)
-        for group in self.header.groups:
-            for column in self.columns:
-                samples = [future.result()[:, self.cut.keep, column.keep] for future in next(waiting)]
-                y[_channels(group), :, column.start : column.stop] = self.card.lower(samples, len(group))
-        self.futures.clear()
-        if strength < 1:
-            y = x + np.float32(strength) * (y - x)
-        return x, y
+        for tile in self.tiles:
+            tile.done.result()
+        self.tiles.clear()
+        if strength < 1:  # in place: x + strength (y - x)
+            self.y -= self.x
+            self.y *= np.float32(strength)
+            self.y += self.x
+        return self.x, self.y
 
 
-def _channels(group: tuple[int, ...]) -> slice:
-    """Channels of a group, which follow one another, as a view: an index of numbers would copy."""
-    return slice(group[0], group[-1] + 1)
+@dataclass(frozen=True)
+class _Crop:
+    """Puts the core of a tile's result where it belongs."""
+
+    target: np.ndarray  # a view of the window's output
+    card: ModelCard
+    channels: int  # of the group
+    rows: slice
+    columns: slice
+
+    def __call__(self, y: np.ndarray) -> None:
+        self.target[...] = self.card.lower(y[:, self.rows, self.columns], self.channels)

@@ -129,7 +129,7 @@ def evaluate(
     for pair in matched:
         try:
             yield _score(pair, denoiser, noise, label, seed, clip)
-        except UnavailableError:
+        except (UnavailableError, UsageError):  # would be the same for every file
             raise
         except DenoiseError as error:
             yield Scored(pair, error=str(error))

@@ -84,25 +84,42 @@ def grid(
 def windows(blocks: Iterable[np.ndarray], rows: list[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
     """Regroup consecutive blocks (C, n, W) of ONE frame into the windows of `rows`.
 
-    Yields (cut, window) with window (C, cut.high - cut.low, W). No more than one window and one block
-    is held. Raises ValueError if the blocks end early.
+    Yields (cut, window) with window (C, cut.high - cut.low, W). What is held is one window, one block, and
+    the rows that the next window reads again. Raises ValueError if the blocks end early.
     """
-    held: list[np.ndarray] = []  # consecutive pieces; together they are rows [first, last)
-    first = last = 0
     source = iter(blocks)
-    for cut in rows:
-        while last < cut.high:
-            block = next(source, None)
-            if block is None:
-                raise ValueError(f"the data end at row {last} of {rows[-1].stop}")
-            held.append(block)
-            last += block.shape[1]
-        window = held[0] if len(held) == 1 else np.concatenate(held, axis=1)
-        yield cut, window[:, cut.low - first : cut.high - first]
-        # What the next window reads again is all that stays.
-        later = [other.low for other in rows if other.start > cut.start]
-        keep = later[0] if later else cut.high
-        held, first = [window[:, keep - first : last - first]], keep
+    block = next(source, None)
+    first = 0  # the row of the frame at which `block` starts
+    tail: np.ndarray | None = None  # rows before `first` that the next window reads again
+    for cut, following in zip(rows, [*rows[1:], None], strict=True):
+        if block is not None and first <= cut.low and cut.high <= first + block.shape[1]:
+            window = block[:, cut.low - first : cut.high - first]  # the usual picture is one block: no copy
+            yield cut, window
+            continue
+        pieces = [] if tail is None else [tail]
+        window, filled = None, 0
+        while filled < cut.high - cut.low:
+            if pieces:
+                piece = pieces.pop()
+            elif block is None:
+                raise ValueError(f"the data end at row {first} of {rows[-1].stop}")
+            else:
+                piece = block[:, max(0, cut.low + filled - first) : cut.high - first]
+            if window is None:
+                window = np.empty((piece.shape[0], cut.high - cut.low, piece.shape[2]), np.float32)
+            window[:, filled : filled + piece.shape[1]] = piece
+            filled += piece.shape[1]
+            del piece
+            while block is not None and first + block.shape[1] <= cut.low + filled < rows[-1].stop:
+                first += block.shape[1]
+                block = None  # let go of it before the next one is read
+                block = next(source, None)
+        assert window is not None
+        tail = None
+        if following is not None and following.low < first:
+            tail = window[:, following.low - cut.low : first - cut.low].copy()  # a view would keep all of it
+        yield cut, window
+        del window
 
 
 def pad(x: np.ndarray, multiple: int) -> np.ndarray:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import read_png, scene, write_png
 from PIL import Image
 
-from conftest import read_png, scene, write_png
 from denoise_cli import denoise
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options, array
@@ -251,7 +251,7 @@ def test_a_full_disk_ends_the_run(job, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     jobs, fake = [job(f"{n}.png") for n in range(20)], Fake()
-    with pytest.raises(NoSpaceError, match="no space left on device: .*png"):
+    with pytest.raises(NoSpaceError, match=r"no space left on device: .*png"):
         list(denoise.run(jobs, fake, Options(threads=1)))
     assert len(fake.calls) < len(jobs)
     assert not any(jobs[0].target.parent.glob("*"))  # hidden parts included

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import read_png, scene, write_png
 from PIL import Image
 
-from conftest import read_png, scene, write_png
 from denoise_cli import evaluate, noising
 from denoise_cli.corrupt import parse
 from denoise_cli.errors import BackendError, UsageError

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from conftest import scene, write_png
 from onnx import TensorProto, helper
 
-from conftest import scene, write_png
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.errors import BackendError, ModelError, UsageError
 from denoise_cli.session import Session, parse_device

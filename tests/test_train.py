@@ -11,11 +11,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from conftest import scene, write_png
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from conftest import scene, write_png
 from denoise_cli import corrupt, nets
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, TrainingError, UsageError
@@ -173,7 +173,9 @@ def test_a_cut_checkpoint_is_refused(tmp_path, kept):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"denoise": "{"}, {"denoise": "[]"}, {"denoise": "{}"}])
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}, {"denoise": "{"}, {"denoise": "[]"}, {"denoise": "{}"}]
+)
 def test_a_foreign_checkpoint_is_refused(tmp_path, metadata):
     path = tmp_path / "m.ckpt"
     save_file({"weight": torch.zeros(3)}, path, metadata)

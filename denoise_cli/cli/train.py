@@ -41,7 +41,9 @@ def train(
         Path | None, typer.Option("--val", help="Validate on these pictures.", show_default="1 in 90 held out")
     ] = None,
     device: opt.Device = "auto",
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of torch.", show_default="all cores")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of torch.", show_default="all cores")
+    ] = None,
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 arithmetic.", show_default="on for cuda")
     ] = None,

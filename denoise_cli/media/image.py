@@ -26,7 +26,8 @@ from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
 from denoise_cli.signal import Header, Signal, gather
 
 MAX_PIXELS = 1_000_000_000  # all frames together
-BLOCK_SAMPLES = 1 << 23  # in a block at most: 2.8 megapixels of RGB, 32 MiB as float32
+BLOCK_SAMPLES = 1 << 23  # a picture up to this is one block: 2.8 megapixels of RGB, 32 MiB as float32
+STREAM_SAMPLES = 1 << 21  # a larger one comes in blocks of at most so many samples
 KEEP_ALL, KEEP_EXIF = 0b111111, 0b000001  # VipsForeignKeep
 KEEP_BYTES = 1 << 25  # of a picture that waits in memory; a bigger one waits on the disk
 BLOCK_ROWS = 16  # blocks are multiples of it, so that they end where the cells of a JPEG end
@@ -102,7 +103,7 @@ class ImageSource:
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, W) float32 blocks in [0, 1]; how a picture is cut depends on nothing but its size."""
         height, width, channels = self.traits.height, self.traits.width, self.header.channels
-        cells = BLOCK_SAMPLES // (channels * width * BLOCK_ROWS)
+        cells = min(STREAM_SAMPLES, BLOCK_SAMPLES) // (channels * width * BLOCK_ROWS)
         step = height if height * width * channels <= BLOCK_SAMPLES else max(1, cells) * BLOCK_ROWS
         region = vips.Region.new(self._image)
         for frame in range(self.traits.frames):

@@ -147,7 +147,7 @@ def _signals() -> Iterator[list[int]]:
 
     def note(signum: int, frame: object) -> None:
         caught.append(signum)
-        signal.signal(signum, before[signum])
+        signal.signal(signum, before[signal.Signals(signum)])
 
     mine = threading.current_thread() is threading.main_thread()  # others can neither get nor handle signals
     before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)} if mine else {}
@@ -226,7 +226,7 @@ def _examples(pool: Sequence[np.ndarray], options: loop.Options) -> list[Example
         clean = clean.astype(np.float32) / 255 if clean.dtype == np.uint8 else np.ascontiguousarray(clean)
         noisy = noise(clean, np.random.default_rng([options.seed, index, 2]))
         if data.is_gray(picture):
-            noisy = np.broadcast_to(noisy[:1], noisy.shape)
+            noisy = np.repeat(noisy[:1], len(noisy), axis=0)  # not a read-only view: torch warns of those
         examples.append(Example(clean, np.ascontiguousarray(noisy)))
     return examples
 

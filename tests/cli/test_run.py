@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from PIL import Image
-
 from conftest import ROOT, denoise, read_png, scene, write_png
+from PIL import Image
 
 TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
 
@@ -111,7 +110,8 @@ def test_names_come_from_a_pipe_be_they_utf_8_or_not(folder, tmp_path, model):
     done = denoise("run", "--files-from", "-", "-o", tmp_path / "out", "-m", model,
                    stdin=odd + b"\n" + os.fsencode(folder / "gray.png") + b"\n")  # fmt: skip
     assert (done.returncode, done.stdout) == (0, b"")
-    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == [b"gray.png", b"odd \xff\x0b.png"]
+    names = [os.fsencode(path.name) for path in (tmp_path / "out").iterdir()]
+    assert sorted(names) == [b"gray.png", b"odd \xff\x0b.png"]
 
 
 # --- What is there already --------------------------------------------------------------------------------
@@ -144,7 +144,9 @@ def test_an_output_that_a_named_file_would_overwrite_is_refused(run, folder):
     assert (target.read_bytes(), (folder / "gray.denoised.png").exists()) == (b"mine", False)
 
 
-@pytest.mark.parametrize(("choice", "code", "replaced"), [("error", 2, False), ("skip", 0, False), ("overwrite", 0, True)])
+@pytest.mark.parametrize(
+    ("choice", "code", "replaced"), [("error", 2, False), ("skip", 0, False), ("overwrite", 0, True)]
+)
 @pytest.mark.parametrize("whole_folder", [False, True])
 def test_on_exists_decides(run, folder, choice, code, replaced, whole_folder):
     target = folder.with_name("photos.denoised") / "a.png" if whole_folder else folder / "a.denoised.png"

@@ -1,0 +1,159 @@
+"""`denoise corrupt`: the same seed and file give the same noise, however it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from conftest import denoise, read_png, scene, write_png
+
+TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
+
+
+@pytest.fixture
+def corrupt(command):
+    return lambda *arguments: command("corrupt", *arguments)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Mid-gray, far from the limits, so that nothing is clipped."""
+    return write_png(tmp_path / "flat.png", np.full((3, 300, 400), 128 / 255, np.float32))
+
+
+def noise_of(noisy: Path, clean: Path) -> np.ndarray:
+    return read_png(noisy).astype(float) - read_png(clean)
+
+
+def test_the_noise_has_the_standard_deviation_and_the_mean_that_were_asked_for(corrupt, flat):
+    assert corrupt(flat, "--std", 20, "--mean", 10).code == 0
+    noise = noise_of(flat.with_name("flat.noisy.png"), flat)
+    assert noise.std() == pytest.approx(20, rel=0.01)
+    assert noise.mean() == pytest.approx(10, abs=0.2)
+    assert abs(np.corrcoef(noise.reshape(3, -1))[0, 1]) < 0.01  # each channel for itself
+    assert abs(np.corrcoef(noise[0, :, :-1].ravel(), noise[0, :, 1:].ravel())[0, 1]) < 0.01  # and each pixel
+
+
+def test_a_folder_is_mirrored_and_left_alone(corrupt, folder):
+    before = {name: (folder / name).read_bytes() for name in TREE}
+    assert corrupt(folder, "--std", 25).code == 0
+    target = folder.with_name("photos.noisy")
+    assert sorted(str(p.relative_to(target)) for p in target.rglob("*.png")) == TREE
+    assert {name: (folder / name).read_bytes() for name in TREE} == before
+
+
+def test_the_same_seed_and_file_give_the_same_noise_however_it_is_asked_for(corrupt, folder, tmp_path):
+    spec = ("--std", "0-55", "--seed", 3)
+    assert corrupt(folder, *spec, "-o", tmp_path / "one", "-j", 1).code == 0
+    assert corrupt(folder, *spec, "-o", tmp_path / "four", "-j", 4).code == 0
+    for name in TREE:
+        alone = tmp_path / "alone.png"
+        assert corrupt(folder / name, *spec, "-o", alone, "--on-exists", "overwrite").code == 0
+        copy = tmp_path / "under another name.png"
+        copy.write_bytes((folder / name).read_bytes())
+        assert corrupt(copy, *spec, "-o", tmp_path / "copied.png", "--on-exists", "overwrite").code == 0
+        written = alone.read_bytes()
+        assert (tmp_path / "one" / name).read_bytes() == written
+        assert (tmp_path / "four" / name).read_bytes() == written
+        assert (tmp_path / "copied.png").read_bytes() == written
+    piped = denoise("corrupt", "-", *spec, stdin=(folder / TREE[-1]).read_bytes())
+    assert (piped.returncode, piped.stdout) == (0, written)
+
+
+def test_other_seeds_and_other_files_give_other_noise(corrupt, flat, tmp_path):
+    other = write_png(tmp_path / "other.png", np.full((3, 300, 400), 129 / 255, np.float32))
+    for source, seed, target in ((flat, 0, "0.png"), (flat, 1, "1.png"), (other, 0, "2.png")):
+        assert corrupt(source, "--std", 20, "--seed", seed, "-o", tmp_path / target).code == 0
+    a, b, c = (noise_of(tmp_path / f"{n}.png", source) for n, source in enumerate((flat, flat, other)))
+    for x, y in ((a, b), (a, c)):
+        assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 0.01
+
+
+def test_a_range_is_drawn_for_each_file(corrupt, tmp_path):
+    for n in range(12):
+        write_png(tmp_path / "in" / f"{n}.png", np.full((3, 64, 64), (120 + n) / 255, np.float32))
+    assert corrupt(tmp_path / "in", "--std", "10-40", "-o", tmp_path / "out").code == 0
+    stds = [noise_of(tmp_path / "out" / f"{n}.png", tmp_path / "in" / f"{n}.png").std() for n in range(12)]
+    assert 9 < min(stds) < 20 < 30 < max(stds) < 41
+
+
+def test_unclipped_noise_is_kept_in_a_float_tiff(corrupt, tmp_path):
+    source = write_png(tmp_path / "in" / "white.png", np.ones((3, 100, 120), np.float32))
+    assert corrupt(source, "--std", 50, "--no-clip").code == 0
+    image = pyvips.Image.new_from_file(str(source.with_name("white.noisy.tif")))
+    values = image.numpy()
+    assert (image.format, image.width, image.height) == ("float", 120, 100)
+    assert values.max() > 1.3
+    assert (values - 1).std() * 255 == pytest.approx(50, rel=0.02)
+    assert corrupt(tmp_path / "in", "--std", 50, "--no-clip", "-o", tmp_path / "out").code == 0
+    assert (tmp_path / "out" / "white.tif").exists()
+
+
+def test_clipped_noise_stays_in_the_range_of_the_file(corrupt, tmp_path):
+    source = write_png(tmp_path / "white.png", np.ones((3, 100, 120), np.float32))
+    assert corrupt(source, "--std", 50).code == 0
+    assert (read_png(tmp_path / "white.noisy.png") == 255).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_sixteen_bits_stay_sixteen_bits(corrupt, tmp_path):
+    source = tmp_path / "deep.png"
+    levels = np.full((100, 120, 3), 30000, np.uint16)
+    pyvips.Image.new_from_array(levels).copy(interpretation="rgb16").pngsave(str(source))
+    assert corrupt(source, "--std", 1).code == 0
+    image = pyvips.Image.new_from_file(str(tmp_path / "deep.noisy.png"))
+    assert image.format == "ushort"
+    assert (image.numpy().astype(float) - levels).std() == pytest.approx(257, rel=0.02)  # one 8-bit step
+
+
+def test_corruptions_are_chained_in_their_order(corrupt, flat):
+    assert corrupt(flat, "--noise", "masking:amount=0.5", "--noise", "salt-pepper:amount=0.2,salt=1").code == 0
+    levels = read_png(flat.with_name("flat.noisy.png"))
+    assert set(np.unique(levels)) == {0, 128, 255}
+    assert (levels == 255).mean() == pytest.approx(0.2, abs=0.01)
+    assert (levels == 0).mean() == pytest.approx(0.4, abs=0.01)
+
+
+def test_no_noise_changes_nothing(corrupt, folder):
+    assert corrupt(folder, "--std", 0).code == 0
+    for name in TREE:
+        assert np.array_equal(read_png(folder.with_name("photos.noisy") / name), read_png(folder / name))
+
+
+def test_a_dry_run_does_nothing_and_what_exists_is_kept(corrupt, folder):
+    done = corrupt(folder, "--std", 25, "-n")
+    assert (done.code, len(done.out.splitlines())) == (0, 4)
+    assert not folder.with_name("photos.noisy").exists()
+    assert corrupt(folder / "a.png", "--std", 25).code == 0
+    written = (folder / "a.noisy.png").read_bytes()
+    assert corrupt(folder / "a.png", "--std", 30).code == 2
+    assert corrupt(folder / "a.png", "--std", 30, "--on-exists", "skip").code == 0
+    assert (folder / "a.noisy.png").read_bytes() == written
+    assert corrupt(folder / "a.png", "--std", 30, "--on-exists", "overwrite").code == 0
+    assert (folder / "a.noisy.png").read_bytes() != written
+
+
+def test_one_bad_file_is_one_line_and_the_others_are_done(corrupt, folder):
+    (folder / "bad.png").write_text("no picture\n")
+    done = corrupt(folder, "--std", 25)
+    assert done.code == 1
+    assert done.err.startswith(f"denoise: {folder / 'bad.png'}: ")
+    assert len(done.err.splitlines()) == 2
+    assert len(list(folder.with_name("photos.noisy").rglob("*.png"))) == 4
+    assert corrupt(folder / "absent.png", "--std", 25).code == 1
+
+
+def test_a_pipe_of_two_commands_works(folder, model):
+    noisy = denoise("corrupt", folder / "a.png", "--std", 25, "-o", "-", "-q")
+    clean = denoise("run", "-", "-m", model, "-q", stdin=noisy.stdout)
+    assert (noisy.returncode, clean.returncode, noisy.stderr + clean.stderr) == (0, 0, b"")
+    assert clean.stdout.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["a b.png", "ünï.png", "-dash.png", "[1].png", "quo'te\".png"])
+def test_odd_names_work(corrupt, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_png(tmp_path / name, scene(20, 20))
+    assert corrupt("--std", 5, "--", name).code == 0
+    assert (tmp_path / name.replace(".png", ".noisy.png")).exists()

@@ -1,0 +1,173 @@
+"""`denoise train`: a folder in, a model out; stopped in any way, it goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import ROOT, read_png, scene, write_png
+from PIL import Image
+from safetensors.torch import load_file
+
+from denoise_cli.session import Session
+
+TINY = ["--net", "widths=8,16", "--net", "blocks=1,1", "--patch", "16", "-b", "4", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    for n in range(4):
+        write_png(tmp_path / "clean" / f"{n % 2}" / f"{n}.png", scene(40, 50, seed=n))
+    return tmp_path / "clean"
+
+
+def weights(model: Path) -> dict[str, np.ndarray]:
+    return {w.name: onnx.numpy_helper.to_array(w) for w in onnx.load(model).graph.initializer}
+
+
+def assert_equal_to_the_bit(a: Path, b: Path) -> None:
+    """The models, and the checkpoints beside them."""
+    x, y = weights(a), weights(b)
+    assert x.keys() == y.keys()
+    assert all(np.array_equal(x[name], y[name]) for name in x)
+    p, q = load_file(a.with_suffix(".ckpt")), load_file(b.with_suffix(".ckpt"))
+    assert p.keys() == q.keys()
+    assert all(torch.equal(p[name], q[name]) for name in p)
+
+
+def test_a_folder_becomes_a_model_that_runs(command, clean, tmp_path):
+    out = tmp_path / "new" / "mine.onnx"
+    (clean / "bad.png").write_text("no picture\n")
+    done = command("train", clean, "-o", out, "--steps", 12, *TINY, "--licence", "CC0", "--data-note", "scenes")
+    assert (done.code, done.out) == (0, "")
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        "mine.ckpt", "mine.curve.png", "mine.onnx", "mine.sheet.png"
+    ]  # fmt: skip
+    assert "4 pictures to train on, 1 to validate" in done.err
+    assert f"left out: {clean / 'bad.png'}" in done.err
+    assert f"{out}: 12 steps in" in done.err
+    parity = float(done.err.split("largest difference ")[1].split()[0])
+    assert parity < 1e-4
+    for picture in ("mine.curve.png", "mine.sheet.png"):
+        with Image.open(out.parent / picture) as image:
+            assert min(image.size) > 100
+
+    card = Session(out, "cpu").card
+    assert (card.name, card.channels, card.multiple, card.arch) == ("mine", 3, 4, "unet")
+    assert (card.licence, card.data, card.training["steps"]) == ("CC0", "scenes", 12)
+    assert card.command.startswith("denoise ")
+    assert "validation_psnr" in card.metrics
+    assert command("run", clean / "0" / "0.png", "-m", out, "-o", tmp_path / "y.png").code == 0
+    assert read_png(tmp_path / "y.png").shape == (3, 40, 50)
+
+    before = out.read_bytes()
+    done = command("train", clean, "-o", out, "--steps", 12, *TINY)
+    assert (done.code, done.err) == (2, f"denoise: {out} is there already; --overwrite replaces it\n")
+    out.rename(out.with_name("kept.onnx"))
+    done = command("train", clean, "-o", out, "--steps", 12, *TINY)
+    assert done.code == 2
+    assert "mine.ckpt is there already" in done.err
+    assert out.with_name("kept.onnx").read_bytes() == before
+    assert command("train", clean, "-o", out, "--steps", 12, *TINY, "--resume", "--lr", 1).code == 2
+    assert command("train", clean, "-o", out, "--steps", 2, *TINY, "--overwrite", "-q").err == ""
+    assert Session(out, "cpu").card.training["steps"] == 2
+
+
+def test_gray_pictures_give_a_gray_model_with_the_loss_of_its_net(command, tmp_path):
+    for n in range(3):
+        write_png(tmp_path / "clean" / f"{n}.png", scene(28, 28, 1, seed=n))
+    done = command("train", tmp_path / "clean", "-o", tmp_path / "m.onnx", "--arch", "conv-dae", "--net", "width=4",
+                   "--patch", 28, "-b", 2, "--steps", 3, "--threads", 1, "--val", tmp_path / "clean" / "2.png",
+                   "--noise", "gaussian:std=50", "--noise", "quantise")  # fmt: skip
+    assert done.code == 0
+    card = Session(tmp_path / "m.onnx", "cpu").card
+    assert (card.channels, card.training["loss"], card.noise) == (1, "bce", "gaussian:std=50+quantise")
+
+
+def test_without_a_picture_there_is_nothing_to_train_on(command, tmp_path):
+    (tmp_path / "clean").mkdir()
+    done = command("train", tmp_path / "clean", "-o", tmp_path / "m.onnx", "--steps", 1)
+    assert (done.code, "no pictures to train on" in done.err) == (1, True)
+    (tmp_path / "clean" / "bad.png").write_text("no picture\n")
+    assert command("train", tmp_path / "clean", "-o", tmp_path / "m.onnx", "--steps", 1).code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["clean"]
+
+
+def test_a_loss_that_is_not_finite_exits_1_without_a_model(command, clean, tmp_path):
+    done = command(
+        "train", clean, "-o", tmp_path / "m.onnx", "--steps", 50, "--lr", "1e30", "--optimiser", "sgd", *TINY
+    )
+    assert done.code == 1
+    assert "not finite" in done.err
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_damaged_checkpoint_is_named(command, clean, tmp_path):
+    (tmp_path / "m.ckpt").write_bytes(b"damaged")
+    done = command("train", clean, "-o", tmp_path / "m.onnx", "--steps", 1, *TINY, "--resume")
+    assert done.code == 1
+    assert f"{tmp_path / 'm.ckpt'}: not a checkpoint" in done.err
+
+
+def test_without_torch_it_says_what_to_install(command, clean, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = command("train", clean, "-o", tmp_path / "m.onnx", "--steps", 1)
+    assert (done.code, 'pip install "denoise-cli[train]"' in done.err) == (3, True)
+
+
+def stop_when_it_has_a_checkpoint(sent: signal.Signals, clean: Path, out: Path, *arguments: str) -> tuple[int, str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "denoise_cli", "train", clean, "-o", out, *TINY, *arguments],
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    give_up = time.monotonic() + 90
+    while not out.with_suffix(".ckpt").exists() and process.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=20)
+    return process.returncode, err.decode()
+
+
+def test_killed_and_resumed_gives_the_model_of_an_unbroken_run(command, clean, tmp_path):
+    steps = ("--steps", "120")
+    assert command("train", clean, "-o", tmp_path / "whole.onnx", *steps, *TINY).code == 0
+    out = tmp_path / "broken.onnx"
+    code, _ = stop_when_it_has_a_checkpoint(signal.SIGKILL, clean, out, *steps, "--checkpoint-every", "0s")
+    assert code == -signal.SIGKILL
+    assert not out.exists()
+    done = command("train", clean, "-o", out, *steps, *TINY, "--resume")
+    assert done.code == 0
+    assert "resumed at step " in done.err
+    assert 0 < int(done.err.split("resumed at step ")[1].split()[0]) < 120
+    assert_equal_to_the_bit(tmp_path / "whole.onnx", out)
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_leaves_a_checkpoint_of_the_last_step(command, clean, tmp_path, sent, code):
+    out = tmp_path / "m.onnx"
+    got, err = stop_when_it_has_a_checkpoint(sent, clean, out, "--max-time", "10m", "--checkpoint-every", "0s")
+    assert got == code
+    assert "Traceback" not in err
+    assert "stopped at step " in err
+    assert not out.exists()
+    stopped = int(err.split("stopped at step ")[1].split(";")[0])
+    done = command("train", clean, "-o", out, "--steps", stopped + 3, *TINY, "--resume")
+    assert done.code == 0
+    assert f"resumed at step {stopped} from" in done.err
+    assert Session(out, "cpu").card.training["steps"] == stopped + 3

@@ -49,7 +49,9 @@ def bare(session: Session, header: Header, count: int, threads: int) -> Callable
         for column in columns
     ]
     print(f"tiles of a picture: {shapes}")
-    tiles = [np.random.default_rng(0).random((1, session.card.channels, *shape), dtype=np.float32) for shape in shapes]
+    tiles = [
+        np.random.default_rng(0).random((1, session.card.channels, *shape), dtype=np.float32) for shape in shapes
+    ]
 
     def call() -> float:
         todo, lock = iter(tiles * count), threading.Lock()

@@ -45,9 +45,9 @@ def main() -> None:
             began, cells = time.perf_counter(), []
             for level in LEVELS:
                 scored = evaluate.evaluate(
-                    matched, lambda x: denoise.array(x, session), parse(f"gaussian:std={level}"), clip=clip
+                    matched, lambda noisy: denoise.signal(noisy, session), parse(f"gaussian:std={level}"), clip=clip
                 )
-                mean = evaluate.means([item.row for item in scored if item.row is not None])
+                mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")
             seconds = time.perf_counter() - began
             line = f"{name:8} {'this model, blind, ' + label:38} " + " / ".join(cells)

@@ -66,9 +66,13 @@ def main() -> None:
             net.append(seconds(lambda: other(g)) / megapixels * 4)
     print(f"{arguments.model}, one thread:            {statistics.median(one):.3f} s/MP  (min {min(one):.3f})")
     print(f"{arguments.model}, two threads:           {statistics.median(two):.3f} s/MP")
-    print(f"two threads against one:      {statistics.median(a / b for a, b in zip(one, two, strict=True)):.2f} times")
+    print(
+        f"two threads against one:      {statistics.median(a / b for a, b in zip(one, two, strict=True)):.2f} times"
+    )
     print(f"DnCNN 17 x 64, one thread:    {statistics.median(net):.3f} s/MP  (min {min(net):.3f})")
-    print(f"faster than DnCNN:            {statistics.median(a / b for a, b in zip(net, one, strict=True)):.1f} times")
+    print(
+        f"faster than DnCNN:            {statistics.median(a / b for a, b in zip(net, one, strict=True)):.1f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 from denoise_cli.errors import UsageError, choice
 
 Array = Any  # numpy.ndarray or torch.Tensor, float32
+Amount = Any  # a number, "LOW-HIGH" or a Span; always a Span once the corruption is made
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Span:
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
 
     _PATTERN: ClassVar[re.Pattern] = re.compile(
-        r"(?P<low>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:-(?P<high>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))?", re.I
+        r"(?P<low>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:-(?P<high>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))?",
+        re.I,
     )
 
     @classmethod
@@ -76,10 +78,10 @@ class _Draws:
         return self.rng.random(shape, dtype=np.float32)
 
     def poisson(self, rate: Array) -> Array:
-        return self.rng.poisson(rate).astype(np.float32)
+        return np.asarray(self.rng.poisson(rate), dtype=np.float32)
 
     def where(self, condition: Array, a: Array, b: Array) -> Array:
-        return np.where(condition, a, b).astype(np.float32, copy=False)
+        return np.asarray(np.where(condition, a, b), dtype=np.float32)
 
     def span(self, span: Span) -> Array:
         """A scalar where the span is one number, else one draw a sample."""
@@ -133,7 +135,11 @@ class Corruption:
             raise UsageError(f"{self.name}: {field} must be {bound}, not {span}")
 
     def __str__(self) -> str:
-        given = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != Span.of(f.default)]  # type: ignore[arg-type]
+        given = [
+            f"{f.name}={getattr(self, f.name)}"
+            for f in fields(self)
+            if getattr(self, f.name) != Span.of(f.default)  # type: ignore[arg-type]
+        ]  # type: ignore[arg-type]
         return self.name + (":" + ",".join(given) if given else "")
 
     def drawn(self, rng: np.random.Generator) -> Corruption:
@@ -164,9 +170,9 @@ class Gaussian(Corruption):
     """x + N(mean, std^2), independent for every pixel and channel."""
 
     name = "gaussian"
-    std: float | str | Span = 25.0  # 8-bit steps
-    mean: float | str | Span = 0.0  # 8-bit steps
-    p: float | str | Span = 1.0
+    std: Amount = 25.0  # 8-bit steps
+    mean: Amount = 0.0  # 8-bit steps
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -181,8 +187,8 @@ class Uniform(Corruption):
     """x + U(-width, width)."""
 
     name = "uniform"
-    width: float | str | Span = 25.0  # half the interval, in 8-bit steps
-    p: float | str | Span = 1.0
+    width: Amount = 25.0  # half the interval, in 8-bit steps
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -197,8 +203,8 @@ class Speckle(Corruption):
     """x + x N(0, std^2): multiplicative noise."""
 
     name = "speckle"
-    std: float | str | Span = 0.2  # as a fraction of the signal
-    p: float | str | Span = 1.0
+    std: Amount = 0.2  # as a fraction of the signal
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -213,8 +219,8 @@ class Poisson(Corruption):
     """Photon counts: Poisson(x peak) / peak. Negative samples count as dark."""
 
     name = "poisson"
-    peak: float | str | Span = 100.0  # photons at white; fewer is noisier
-    p: float | str | Span = 1.0
+    peak: Amount = 100.0  # photons at white; fewer is noisier
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -230,9 +236,9 @@ class SaltPepper(Corruption):
     """A fraction of the samples becomes white or black, each channel for itself."""
 
     name = "salt-pepper"
-    amount: float | str | Span = 0.1  # fraction of the samples that is hit
-    salt: float | str | Span = 0.5  # fraction of those that turns white
-    p: float | str | Span = 1.0
+    amount: Amount = 0.1  # fraction of the samples that is hit
+    salt: Amount = 0.5  # fraction of those that turns white
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -250,10 +256,10 @@ class Masking(Corruption):
     """A fraction of the pixels, or of square blocks of pixels, is set to `value` in all channels."""
 
     name = "masking"
-    amount: float | str | Span = 0.25  # fraction of the pixels
-    size: float | str | Span = 1.0  # side of a block in pixels; 1 masks single pixels
-    value: float | str | Span = 0.0  # in [0, 1]
-    p: float | str | Span = 1.0
+    amount: Amount = 0.25  # fraction of the pixels
+    size: Amount = 1.0  # side of a block in pixels; 1 masks single pixels
+    value: Amount = 0.0  # in [0, 1]
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -264,7 +270,11 @@ class Masking(Corruption):
         height, width = draws.shape[-2:]
         size = self.size
         # The side of a block is one number for the whole call: cells of one grid share it.
-        side = int(size.low) if size.low == size.high else int(size.low + (size.high - size.low) * float(draws.uniform(())))
+        side = (
+            int(size.low)
+            if size.low == size.high
+            else int(size.low + (size.high - size.low) * float(draws.uniform(())))
+        )
         cells = draws.uniform((*draws.shape[:-3], 1, -(-height // side), -(-width // side)))
         hit = cells < draws.span(self.amount)
         if side > 1:
@@ -278,8 +288,8 @@ class Quantise(Corruption):
     """Clip to [0, 1] and round to `bits` bits: what a file does to its samples."""
 
     name = "quantise"
-    bits: float | str | Span = 8.0
-    p: float | str | Span = 1.0
+    bits: Amount = 8.0
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -287,7 +297,7 @@ class Quantise(Corruption):
 
     def apply(self, x, draws):
         bits = draws.span(self.bits)
-        levels = 2 ** (int(bits) if np.isscalar(bits) else bits.round()) - 1
+        levels = 2 ** (int(bits) if isinstance(bits, float) else bits.round()) - 1
         return (x.clip(0, 1) * levels).round() / levels
 
 
@@ -296,8 +306,8 @@ class Jpeg(Corruption):
     """Clip, round to 8 bits and pass through JPEG at `quality`; three channels or each for itself."""
 
     name = "jpeg"
-    quality: float | str | Span = 75.0
-    p: float | str | Span = 1.0
+    quality: Amount = 75.0
+    p: Amount = 1.0
 
     def __post_init__(self):
         super().__post_init__()

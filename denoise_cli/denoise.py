@@ -27,7 +27,7 @@ from denoise_cli.media.files import Job
 from denoise_cli.metrics import NoiseMeter
 from denoise_cli.pipeline import Result, Stopped
 from denoise_cli.session import Session
-from denoise_cli.signal import Header, Sink, Source
+from denoise_cli.signal import Header, Signal, Sink, Source
 
 TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
 # A picture larger than this is read in windows of rows, two of which are in memory, with their results, so
@@ -151,13 +151,22 @@ def run(jobs: Iterable[Job], session: Session, options: Options | None = None) -
 
 
 def array(x: np.ndarray, session: Session, options: Options | None = None) -> np.ndarray:
-    """Denoise one picture in memory: (C, H, W) float32 in [0, 1] -> the same, not clipped."""
-    options = options or Options()
+    """Denoise one picture in memory: (C, H, W) float32 in [0, 1] -> the same, not clipped.
+
+    Three channels are taken for RGB, any others each for itself.
+    """
     groups = ((0, 1, 2),) if len(x) == 3 else tuple((c,) for c in range(len(x)))
-    header = Header("image", len(x), x.shape[1], x.shape[2], groups=groups)
+    return signal(Signal(x, Header("image", len(x), x.shape[1], x.shape[2], groups=groups)), session, options)
+
+
+def signal(noisy: Signal, session: Session, options: Options | None = None) -> np.ndarray:
+    """Denoise a file in memory as `run` would, frames and all: float32 of the shape of its data, not clipped."""
+    options = options or Options()
     workers = Workers(session, options)
     try:
-        return np.concatenate([y for _, y in _windows([x], header, workers, options)], axis=1)
+        height = noisy.header.length or 1
+        frames = (noisy.data[:, top : top + height] for top in range(0, noisy.data.shape[1], height))
+        return np.concatenate([y for _, y in _windows(frames, noisy.header, workers, options)], axis=1)
     finally:
         workers.stop()
 
@@ -210,14 +219,18 @@ def plan(header: Header, halo: int, multiple: int, tile: int) -> tuple[list[tile
     if tallest > limit:
         core = max(limit - 2 * halo, 2 * halo, multiple)
         rows = tiles.cuts(header.length, core, halo, multiple)
-        columns = tiles.cuts(header.width, max(side * side // (core + 2 * halo) - 2 * halo, multiple), halo, multiple)
+        columns = tiles.cuts(
+            header.width, max(side * side // (core + 2 * halo) - 2 * halo, multiple), halo, multiple
+        )
     return rows, columns
 
 
 class _Window:
     """The tiles of one row window, on their way through the session; workers write their results into `y`."""
 
-    def __init__(self, cut: tiles.Cut, data: np.ndarray, header: Header, columns: list[tiles.Cut], workers: Workers):
+    def __init__(
+        self, cut: tiles.Cut, data: np.ndarray, header: Header, columns: list[tiles.Cut], workers: Workers
+    ):
         card = workers.session.card
         self.x = data[:, cut.keep]
         self.y = np.empty(self.x.shape, np.float32)

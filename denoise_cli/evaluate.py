@@ -19,8 +19,9 @@ from denoise_cli.corrupt import Chain, Corruption, Span
 from denoise_cli.errors import DenoiseError, InputError, UnavailableError, UsageError
 from denoise_cli.media import files, image
 from denoise_cli.metrics import psnr, ssim
+from denoise_cli.signal import Signal
 
-Denoiser = Callable[[np.ndarray], np.ndarray]  # (C, H, W) float32 in [0, 1] -> the same
+Denoiser = Callable[[Signal], np.ndarray]  # -> float32 of the shape of its data
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Scored:
-    """A row with the pictures behind it, (C, H, W) each; or the error that took their place."""
+    """A row with the pictures behind it, (C, H, W) each."""
 
     pair: Pair
-    row: Row | None = None
-    clean: np.ndarray | None = None
-    noisy: np.ndarray | None = None
-    denoised: np.ndarray | None = None
-    error: str | None = None
+    row: Row
+    clean: np.ndarray
+    noisy: np.ndarray
+    denoised: np.ndarray
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A pair that could not be scored, and why, in one line."""
+
+    pair: Pair
+    error: str
 
 
 METRICS = ("noisy_psnr", "noisy_ssim", "psnr", "ssim", "seconds_per_megapixel")
@@ -120,8 +128,8 @@ def evaluate(
     label: str = "",
     seed: int = 0,
     clip: bool = True,
-) -> Iterator[Scored]:
-    """Score every pair; a file that cannot be read gives a Scored with its error.
+) -> Iterator[Scored | Failed]:
+    """Score every pair; one that cannot be read gives a Failed.
 
     `denoiser` None scores the noisy input itself. With `noise`, the clean file is corrupted with the
     random numbers that ``denoise corrupt --seed`` would use.
@@ -132,32 +140,30 @@ def evaluate(
         except (UnavailableError, UsageError):  # would be the same for every file
             raise
         except DenoiseError as error:
-            yield Scored(pair, error=str(error))
+            yield Failed(pair, str(error))
         except Exception as error:  # a decoder may raise anything; the other files go on
-            yield Scored(pair, error=media.describe(error))
+            yield Failed(pair, media.describe(error))
 
 
-def _score(
-    pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str, seed: int, clip: bool
-) -> Scored:
+def _score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str, seed: int, clip: bool) -> Scored:
     reference = image.read(pair.clean)
-    clean, step = reference.data, reference.header.step
+    clean, header = reference.data, reference.header
     if pair.noisy is None:
         if noise is None:
             raise UsageError("give a folder of noisy files, or --noise")
         with pair.clean.open("rb") as file:
             rng = noising.generator(seed, file)
         noisy = noise.drawn(rng)(clean, rng)
-        noisy = _as_file(noisy, step) if clip else noisy
+        noisy = _as_file(noisy, header.step) if clip else noisy
     else:
         degraded = image.read(pair.noisy)
-        noisy, step = degraded.data, degraded.header.step
+        noisy, header = degraded.data, degraded.header
     if noisy.shape != clean.shape:
         raise InputError(f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}")
     began = time.perf_counter()
-    denoised = noisy if denoiser is None else denoiser(noisy)
+    denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began
-    denoised = _as_file(denoised, step)
+    denoised = _as_file(denoised, header.step)
     seen = _as_file(noisy, 0.0) if clip else noisy
     row = Row(
         pair.name, label or ("" if noise is None else str(noise)),

@@ -43,7 +43,7 @@ def each(
     work: Work,
     hands: int,
     *,
-    open_sink: Callable[[Job, Source], Sink] = media.open_sink,
+    open_sink: Callable[..., Sink] = media.open_sink,
     release: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Call ``work(job, source, sink)`` for every job on `hands` threads; yield Results as they come.
@@ -66,7 +66,7 @@ def each(
                 done.put(_one(job, work, open_sink))
         except Stopped:
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as error:
             done.put(error)
         finally:
             done.put(None)
@@ -91,7 +91,7 @@ def each(
             thread.join()
 
 
-def _one(job: Job, work: Work, open_sink: Callable[[Job, Source], Sink]) -> Result:
+def _one(job: Job, work: Work, open_sink: Callable[..., Sink]) -> Result:
     """One file from opening to renaming."""
     began = time.perf_counter()
     try:

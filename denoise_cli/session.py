@@ -87,7 +87,9 @@ class Session:
             if node.type != "tensor(float)" or len(node.shape) != 4 or fixed:
                 raise ModelError(f"{self.path}: {node.name} is {node.type} {node.shape}, not float (N, C, H, W)")
         if inputs[0].shape[1] != self.card.channels:
-            raise ModelError(f"{self.path}: takes {inputs[0].shape[1]} channels, its card says {self.card.channels}")
+            raise ModelError(
+                f"{self.path}: takes {inputs[0].shape[1]} channels, its card says {self.card.channels}"
+            )
 
     def __call__(self, x: np.ndarray, sigma: float | None = None) -> np.ndarray:
         """Denoise (N, C, H, W) float32, H and W multiples of `card.multiple`; sigma in [0, 1].

@@ -55,9 +55,7 @@ def cuts(length: int, core: int, halo: int, multiple: int = 1) -> list[Cut]:
     ]
 
 
-def grid(
-    height: int, width: int, halo: int, multiple: int = 1, area: int = 1 << 20
-) -> tuple[list[Cut], list[Cut]]:
+def grid(height: int, width: int, halo: int, multiple: int = 1, area: int = 1 << 20) -> tuple[list[Cut], list[Cut]]:
     """Rows and columns that cut (height, width) into tiles of at most about `area` pixels, halo included.
 
     Of all grids whose tiles are small enough the one that reads the fewest pixels is taken, so a picture
@@ -88,7 +86,7 @@ def windows(blocks: Iterable[np.ndarray], rows: list[Cut]) -> Iterator[tuple[Cut
     the rows that the next window reads again. Raises ValueError if the blocks end early.
     """
     source = iter(blocks)
-    block = next(source, None)
+    block: np.ndarray | None = next(source, None)
     first = 0  # the row of the frame at which `block` starts
     tail: np.ndarray | None = None  # rows before `first` that the next window reads again
     for cut, following in zip(rows, [*rows[1:], None], strict=True):

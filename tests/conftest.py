@@ -91,7 +91,7 @@ def denoise(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the real command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "denoise_cli", *map(os.fspath, (a if isinstance(a, Path) else str(a) for a in args))],
+        [sys.executable, "-m", "denoise_cli", *(a if isinstance(a, Path | bytes) else str(a) for a in args)],
         input=stdin, capture_output=True, cwd=cwd, check=False, timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
     )  # fmt: skip

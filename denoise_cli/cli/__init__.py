@@ -101,3 +101,10 @@ def main(args: list[str] | None = None) -> int:
         # Whoever read us has gone. Python flushes stdout at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:  # a fault of ours: one line for the user, the whole story where it is asked for
+        if os.environ.get("DENOISE_DEBUG"):
+            raise
+        lines = str(error).strip().splitlines()
+        detail = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        screen.say(f"internal error, {detail}  (DENOISE_DEBUG=1 shows where)")
+        return 1

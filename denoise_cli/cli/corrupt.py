@@ -14,7 +14,8 @@ def corrupt(
     inputs: opt.Inputs = None,
     output: opt.Output = None,
     std: Annotated[
-        str | None, typer.Option("--std", help="Gaussian noise, in 8-bit steps: 50, or a range 0-55 drawn per file.")
+        str | None,
+        typer.Option("--std", help="Gaussian noise, in 8-bit steps: 50, or a range 0-55 drawn per file."),
     ] = None,
     mean: Annotated[str, typer.Option("--mean", help="Mean of the Gaussian noise, in 8-bit steps.")] = "0",
     noise: opt.Noise = None,
@@ -60,5 +61,3 @@ def corrupt(
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), time.perf_counter() - began)
     raise typer.Exit(1 if found.missing or any(result.error for result in results) else 0)
-
-

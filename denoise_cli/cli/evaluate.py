@@ -73,19 +73,25 @@ def evaluate(
     matched = library.pairs(noisy_root, clean_root)
     name, denoiser = ("noisy", None) if baseline else _denoiser(model, device, strength, std, tile, threads)
 
-    scored: list[Scored] = []
+    rows: list[Row] = []
+    shown: list[Scored] = []  # with their pictures, so only as many as a sheet has room for
+    failed = 0
     with screen.bar(len(matched) * len(levels), "files", quiet=quiet or json) as bar:
         for label, one in levels:
             for item in library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip):
-                if item.error is not None:
+                if isinstance(item, library.Failed):
+                    failed += 1
                     bar.say(item.error if item.pair.name in item.error else f"{item.pair.name}: {item.error}")
-                scored.append(_slim(item, keep=sheet is not None and len(scored) < SHEET_ROWS))
-                bar.update(advance=1, note="" if item.row is None else f"{item.row.psnr:.2f} dB")
-    rows = [item.row for item in scored if item.row is not None]
-    failed = len(scored) - len(rows)
+                    continue
+                rows.append(item.row)
+                if sheet is not None and len(shown) < SHEET_ROWS:
+                    shown.append(item)
+                bar.update(completed=len(rows) + failed, note=f"{item.row.psnr:.2f} dB")
     if not rows:
         raise typer.Exit(1)
-    groups = {label: [row for row in rows if row.noise == label] for label in dict.fromkeys(row.noise for row in rows)}
+    groups = {
+        label: [row for row in rows if row.noise == label] for label in dict.fromkeys(row.noise for row in rows)
+    }
     table = [_plain(row) for row in rows]
     if csv is not None:
         from denoise_cli.media.files import Replacing
@@ -94,7 +100,7 @@ def evaluate(
             target.file.write(reports.as_csv(table).encode("utf-8", "backslashreplace"))
             target.commit()
     if sheet is not None:
-        _draw(scored, sheet)
+        _draw(shown, sheet)
     if json:
         mean = [{"noise": label, **_finite(library.means(group))} for label, group in groups.items()]
         screen.put(reports.as_json({"model": name, "seed": seed, "files": len(matched), "failed": failed,
@@ -110,7 +116,9 @@ def evaluate(
     raise typer.Exit(1 if failed else 0)
 
 
-def _denoiser(model: str | None, device: str, strength: float, std: float | None, tile: int | None, threads: int | None):
+def _denoiser(
+    model: str | None, device: str, strength: float, std: float | None, tile: int | None, threads: int | None
+):
     from denoise_cli import denoise, memory, shipped
     from denoise_cli.session import Session
 
@@ -119,7 +127,7 @@ def _denoiser(model: str | None, device: str, strength: float, std: float | None
         strength=strength, std=std, tile=denoise.TILE if tile is None else tile, threads=threads
     )
     session = Session(shipped.locate(model or shipped.DEFAULTS["image"]), device)
-    return session.card.name, lambda x: denoise.array(x, session, settings)
+    return session.card.name, lambda noisy: denoise.signal(noisy, session, settings)
 
 
 def _threshold(text: str | None) -> tuple[str, float] | None:
@@ -136,15 +144,11 @@ def _threshold(text: str | None) -> tuple[str, float] | None:
         raise UsageError(f'--fail-under "{text}": write psnr=28 or ssim=0.9') from None
 
 
-def _slim(item: Scored, keep: bool) -> Scored:
-    from dataclasses import replace
-
-    return item if keep else replace(item, clean=None, noisy=None, denoised=None)
-
-
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """JSON knows no infinity: the PSNR of equal pictures is written as null."""
-    return {k: None if isinstance(v, float) and v in (float("inf"), float("-inf")) else v for k, v in values.items()}
+    return {
+        k: None if isinstance(v, float) and v in (float("inf"), float("-inf")) else v for k, v in values.items()
+    }
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -170,11 +174,10 @@ def _show(name: str, groups: dict[str, list[Row]], per_file: bool) -> None:
     screen.table(headings, lines, title=f"model {name}")
 
 
-def _draw(scored: list[Scored], path: Path) -> None:
+def _draw(shown: list[Scored], path: Path) -> None:
     from denoise_cli import pictures
     from denoise_cli.media.files import Replacing
 
-    shown = [item for item in scored if item.denoised is not None and item.row is not None]
     sheet = pictures.sheet(
         [[item.clean, item.noisy, item.denoised] for item in shown],
         ["original", "noisy", "denoised"],

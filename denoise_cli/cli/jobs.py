@@ -11,7 +11,6 @@ from pathlib import Path
 from denoise_cli.cli import screen
 from denoise_cli.cli.options import OnExists
 from denoise_cli.errors import UsageError
-
 from denoise_cli.media import SUFFIXES, files
 from denoise_cli.pipeline import Result
 
@@ -75,7 +74,8 @@ def show(todo: Sequence[files.Job], skipped: Sequence[files.Job]) -> None:
 
 def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:
     if skipped:
-        return f"nothing to do: {_count(len(skipped), 'file is', 'files are')} finished already (--on-exists overwrite)"
+        there = _count(len(skipped), "file is", "files are")
+        return f"nothing to do: {there} finished already (--on-exists overwrite does them again)"
     return "no input could be read" if found.missing else "no pictures found"
 
 
@@ -108,7 +108,9 @@ def summary(results: Sequence[Result], skipped: int, missing: int, seconds: floa
     done = sum(result.error is None for result in results)
     megapixels = sum(result.size for result in results) / 1e6
     parts = [_count(done, "file", "files"), f"{failed} failed"] + ([f"{skipped} skipped"] if skipped else [])
-    screen.say(f"{', '.join(parts)}; {megapixels:.1f} MP in {seconds:.1f} s, {megapixels / max(seconds, 1e-9):.2f} MP/s")
+    screen.say(
+        f"{', '.join(parts)}; {megapixels:.1f} MP in {seconds:.1f} s, {megapixels / max(seconds, 1e-9):.2f} MP/s"
+    )
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -23,7 +23,8 @@ Output = Annotated[
     str | None, typer.Option("-o", "--output", help="A file, a folder, or - for stdout.", show_default=False)
 ]
 Model = Annotated[
-    str | None, typer.Option("-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by kind of file")
+    str | None,
+    typer.Option("-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by kind of file"),
 ]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
 Batch = Annotated[

@@ -13,7 +13,6 @@ from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
 
 if TYPE_CHECKING:
-    from denoise_cli.media.files import Found, Job
     from denoise_cli.pipeline import Result
 
 

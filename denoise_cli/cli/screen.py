@@ -64,7 +64,9 @@ class Bar:
         if self._progress is None:
             say(message)
         else:
-            self._progress.console.print(f"denoise: {printable(message)}", markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(
+                f"denoise: {printable(message)}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 @contextmanager

@@ -15,11 +15,14 @@ from denoise_cli.cli import screen
 
 
 def train(
-    clean: Annotated[Path, typer.Argument(metavar="CLEAN_DIR", help="A folder of clean pictures, nested as you like.")],
+    clean: Annotated[
+        Path, typer.Argument(metavar="CLEAN_DIR", help="A folder of clean pictures, nested as you like.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, .onnx.")],
     arch: Annotated[str, typer.Option("--arch", help="unet, dncnn or conv-dae.")] = "unet",
     net: Annotated[
-        list[str] | None, typer.Option("--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192.")
+        list[str] | None,
+        typer.Option("--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192."),
     ] = None,
     noise: opt.Noise = None,
     loss: Annotated[
@@ -118,7 +121,9 @@ class _Watch:
 
         self.psnr = self.psnr if progress.psnr is None else progress.psnr
         quality = "" if self.psnr is None else f"  val {self.psnr:.2f} dB"
-        note = f"step {progress.step}  loss {progress.loss:.5f}{quality}  {progress.samples_per_second:.0f} samples/s"
+        note = (
+            f"step {progress.step}  loss {progress.loss:.5f}{quality}  {progress.samples_per_second:.0f} samples/s"
+        )
         self.bar.update(completed=round(1000 * progress.fraction), note=note)
         if self.bar.drawn or self.quiet or time.monotonic() - self.said < 30:
             return

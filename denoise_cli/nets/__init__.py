@@ -36,4 +36,4 @@ def build(arch: str, config: Mapping[str, Any]) -> nn.Module:
 
 def config_of(module: nn.Module) -> dict[str, Any]:
     """The config a module was built from, as plain JSON values."""
-    return asdict(module.config)  # type: ignore[arg-type]
+    return asdict(module.config)  # type: ignore[call-overload]

@@ -35,7 +35,8 @@ class DnCNN(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        self.body[-1].weight.data *= 0.1  # starts near the identity
+                last = layer
+        last.weight.data *= 0.1  # starts near the identity
 
     def forward(self, x: Tensor) -> Tensor:
         return x - self.body(x)

@@ -1,9 +1,9 @@
-"""A U-Net of plain 3x3 convolutions at half resolution and below: the shape a CPU runs at its peak.
+r"""A U-Net of plain 3x3 convolutions at half resolution and below: the shape a CPU runs at its peak.
 
     x (C) -> conv 6x6/2 -> w0 blocks --------------------- + -> w0 blocks -> conv -> shuffle -> x - .
-                             \\ conv 2x2/2                 / 1x1, nearest x2
+                             \ conv 2x2/2                 / 1x1, nearest x2
                               w1 blocks ---------- + -> w1 blocks
-                                 \\ conv 2x2/2      / 1x1, nearest x2
+                                 \ conv 2x2/2      / 1x1, nearest x2
                                   w2 blocks ------
 
 Depthwise and 1x1 mixes have fewer operations but reach two thirds of the processor's rate. Going up by 1x1 and
@@ -14,6 +14,7 @@ After: Ronneberger et al. 2015 (U-Net); Zhang et al. 2021, DRUNet (residual bloc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -60,16 +61,16 @@ class UNet(nn.Module):
         self.multiple = 2 ** len(widths)
         self.stem = nn.Conv2d(config.channels + config.noise_map, widths[0], 6, stride=2, padding=2)
         self.down_blocks = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.middle = _blocks(widths[-1], blocks[-1])
-        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up_blocks = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         self.head = nn.Conv2d(widths[0], 4 * config.channels, 3, padding=1)
         with torch.no_grad():  # start near "there is no noise"
             self.head.weight *= 0.1
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """x (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1] where the config has a noise map."""
+        """X (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1] where the config has a noise map."""
         h = x
         if sigma is not None:
             h = torch.cat([x, sigma[:, None, None, None].expand(-1, 1, x.shape[2], x.shape[3])], 1)

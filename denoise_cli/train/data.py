@@ -102,7 +102,7 @@ class Patches:
             while not stop.is_set():
                 try:
                     item: Batch | BaseException = self.batch(step)
-                except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+                except BaseException as error:
                     item = error
                 while not stop.is_set():
                     try:

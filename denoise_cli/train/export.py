@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import warnings
 from pathlib import Path
@@ -28,8 +27,8 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
     The parity is the largest absolute difference between torch and onnxruntime on a noisy picture;
     TrainingError if it is above `TOLERANCE`.
     """
-    net = net.to("cpu", memory_format=torch.contiguous_format).eval()
-    model = onnx.load_from_string(_to_onnx(net, card))
+    net = net.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    model = _to_onnx(net, card)
     session = _session(model)
     card = dataclasses.replace(card, halo=_halo(session, card))
     entry = model.metadata_props.add()
@@ -43,22 +42,22 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
     return card, parity
 
 
-def _to_onnx(net: nn.Module, card: ModelCard) -> bytes:
+def _to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
     side = 8 * card.multiple
     dynamic = torch.export.Dim.DYNAMIC
     inputs: tuple[torch.Tensor, ...] = (torch.rand(2, card.channels, side, side + card.multiple),)
     names, shapes = ["x"], [{0: dynamic, 2: dynamic, 3: dynamic}]
     if card.noise_input:
         inputs, names, shapes = (*inputs, torch.rand(2)), [*names, "sigma"], [*shapes, {0: dynamic}]
-    coded = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own insides
-        torch.onnx.export(
-            net, inputs, coded, dynamo=True, external_data=False, verbose=False,
+        program = torch.onnx.export(
+            net, inputs, dynamo=True, external_data=False, verbose=False,
             input_names=names, output_names=["y"], dynamic_shapes=tuple(shapes),
         )  # fmt: skip
-    return coded.getvalue()
+    assert program is not None, "the dynamo exporter returns its program"
+    return program.model_proto
 
 
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

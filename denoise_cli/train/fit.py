@@ -170,7 +170,9 @@ def _refuse(paths: Paths, resume: bool, overwrite: bool) -> None:
     if paths.model.exists():
         raise RefusedError(f"{paths.model} is there already; --overwrite replaces it")
     if paths.checkpoint.exists():
-        raise RefusedError(f"{paths.checkpoint} is there already; --resume goes on from it, --overwrite starts anew")
+        raise RefusedError(
+            f"{paths.checkpoint} is there already; --resume goes on from it, --overwrite starts anew"
+        )
 
 
 def pick_device(device: str) -> torch.device:
@@ -181,7 +183,12 @@ def pick_device(device: str) -> torch.device:
         raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BackendError('device "cuda" is not to be had: this torch has no CUDA; run: pip install torch')
-    return torch.device(device)
+    where = torch.device(device)
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        raise BackendError(
+            f'device "{device}" is not to be had: there are {torch.cuda.device_count()} CUDA devices'
+        )
+    return where
 
 
 def _listing(root: Path) -> list[Path]:
@@ -299,8 +306,7 @@ def _draw(
             ["original", "noisy", "denoised"],
             [["", f"{psnr(e.noisy.clip(0, 1), e.clean):.2f} dB", f"{psnr(y, e.clean):.2f} dB"] for e, y in shown],
         )
-    for path, image in drawn.items():
+    for path, page in drawn.items():
         with files.Replacing(path) as target:
-            image.save(target.file, "PNG")
+            page.save(target.file, "PNG")
             target.commit()
-

@@ -95,7 +95,7 @@ class Progress:
 
 
 def start(net: nn.Module, options: Options, device: torch.device) -> State:
-    net = net.to(device=device, memory_format=torch.channels_last)
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     extra: dict[str, Any] = {"weight_decay": options.weight_decay} if options.optimiser == "adamw" else {}
     if options.optimiser == "sgd":
         extra["momentum"] = 0.9
@@ -216,7 +216,9 @@ def _average(state: State, decay: float) -> None:
 def _check_finite(losses: Sequence[Tensor], norm: Tensor, step: int, checkpoint: Path | None) -> None:
     if bool(torch.isfinite(torch.stack([*losses, norm])).all()):
         return
-    kept = f"; the last good state is kept in {checkpoint}" if checkpoint is not None and checkpoint.exists() else ""
+    kept = (
+        f"; the last good state is kept in {checkpoint}" if checkpoint is not None and checkpoint.exists() else ""
+    )
     raise TrainingError(f"the loss is not finite at step {step}; a lower --lr may help{kept}")
 
 

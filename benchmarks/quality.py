@@ -1,6 +1,8 @@
 """PSNR and SSIM of the shipped model on the denoising papers' test sets.
 
-    python benchmarks/quality.py DATA [--model image] [--first N]
+    python benchmarks/quality.py DATA [--model image] [--first N] [--stamp]
+
+--stamp writes the printed figures into the model's card (needs the onnx package).
 
 DATA/images/test holds set12, bsd68 and cbsd68. "8-bit" input is clipped and rounded after the noise, which
 is what every file holds; "float" is the papers' input. Outputs are rounded to 8 bits. Noise: seed 0.
@@ -9,11 +11,14 @@ is what every file holds; "float" is the papers' input. Outputs are rounded to 8
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 
 from denoise_cli import denoise, evaluate, shipped
+from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.corrupt import parse
+from denoise_cli.media.files import Replacing
 from denoise_cli.session import Session
 
 # Published, float input, sigma 15 / 25 / 50. Gray: tables of DPIR and DnCNN; colour: of DPIR and FFDNet.
@@ -32,10 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="image")
-    parser.add_argument("--first", type=int, default=None)
+    parser.add_argument("--first", type=int, default=None, help="only so many pictures of each set")
+    parser.add_argument("--stamp", action="store_true")
     arguments = parser.parse_args()
     session = Session(shipped.locate(arguments.model), "cpu")
     print(f"model {arguments.model}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
+    figures: dict[str, str] = {}
     for name in ("set12", "bsd68", "cbsd68"):
         matched = evaluate.pairs(None, arguments.data / "images" / "test" / name)[: arguments.first]
         for (listed, method), scores in PUBLISHED.items():
@@ -49,9 +56,25 @@ def main() -> None:
                 )
                 mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")
+            figures[f"{name} PSNR at sigma 15 / 25 / 50, {label} input"] = " / ".join(c.split()[0] for c in cells)
             seconds = time.perf_counter() - began
             line = f"{name:8} {'this model, blind, ' + label:38} " + " / ".join(cells)
             print(f"{line}   [{len(matched)} files, {seconds:.0f} s]", flush=True)
+    if arguments.stamp:
+        stamp(session.path, figures)
+
+
+def stamp(path: Path, figures: dict[str, str]) -> None:
+    """Put the figures into the card of a model file, beside those it has."""
+    import onnx
+
+    model = onnx.load(path)
+    (entry,) = (prop for prop in model.metadata_props if prop.key == METADATA_KEY)
+    card = ModelCard.from_json(entry.value)
+    entry.value = dataclasses.replace(card, metrics={**card.metrics, **figures}).to_json()
+    with Replacing(path) as target:
+        target.file.write(model.SerializeToString())
+        target.commit()
 
 
 if __name__ == "__main__":

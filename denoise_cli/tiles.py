@@ -91,11 +91,11 @@ def windows(blocks: Iterable[np.ndarray], rows: list[Cut]) -> Iterator[tuple[Cut
     tail: np.ndarray | None = None  # rows before `first` that the next window reads again
     for cut, following in zip(rows, [*rows[1:], None], strict=True):
         if block is not None and first <= cut.low and cut.high <= first + block.shape[1]:
-            window = block[:, cut.low - first : cut.high - first]  # the usual picture is one block: no copy
-            yield cut, window
+            yield cut, block[:, cut.low - first : cut.high - first]  # the usual picture is one block: no copy
             continue
         pieces = [] if tail is None else [tail]
-        window, filled = None, 0
+        window: np.ndarray | None = None
+        filled = 0
         while filled < cut.high - cut.low:
             if pieces:
                 piece = pieces.pop()

@@ -1,0 +1,61 @@
+"""Writes models/README.md from the cards inside models/*.onnx.
+
+python scripts/make_model_cards.py [--check]
+
+With --check nothing is written, and the exit code is 1 if the file is not what the cards say.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from denoise_cli.card import ModelCard
+from denoise_cli.session import Session
+
+FOLDER = Path(__file__).resolve().parent.parent / "models"
+
+
+def page(cards: list[tuple[Path, ModelCard]]) -> str:
+    lines = ["# Models", "", "Made from the cards in the files by `scripts/make_model_cards.py`; do not edit.", ""]
+    for path, card in cards:
+        size = path.stat().st_size / 1e6
+        lines += [
+            f"## {path.name}",
+            "",
+            f"{'Colour and gray' if card.channels == 3 else 'Gray'} pictures, "
+            f"{'told the noise level' if card.noise_input else 'blind'}; {size:.1f} MB; licence: {card.licence}.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| architecture | {card.arch}, {', '.join(f'{k} {v}' for k, v in sorted(card.net.items()))} |",
+            f"| tiles | multiple of {card.multiple} pixels, halo {card.halo} |",
+            f"| training noise | `{card.noise}` |",
+            f"| training data | {card.data} |",
+            f"| training | {', '.join(f'{k} {v}' for k, v in sorted(card.training.items()) if v is not None)} |",
+            f"| made with | {card.created_with} |",
+            *(f"| {name} | {value} |" for name, value in sorted(card.metrics.items())),
+            "",
+            "```",
+            card.command,
+            "```",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    text = page([(path, Session(path, "cpu").card) for path in sorted(FOLDER.glob("*.onnx"))])
+    target = FOLDER / "README.md"
+    if "--check" in sys.argv[1:]:
+        same = target.exists() and target.read_text() == text
+        print(
+            f"{target.name} is {'what the cards say' if same else 'out of date: run scripts/make_model_cards.py'}"
+        )
+        return 0 if same else 1
+    target.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from denoise_cli.pictures import ACCENT, GAP, INK, LINES, MARGIN, before_after, curve, picture, sheet
+from denoise_cli.charts import LINES, curve
+from denoise_cli.pictures import ACCENT, GAP, INK, MARGIN, before_after, picture, sheet
 
 
 def ramp(channels: int, height: int, width: int, seed: int = 0) -> np.ndarray:

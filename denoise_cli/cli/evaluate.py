@@ -38,7 +38,7 @@ def evaluate(
     threads: opt.Threads = None,
     tile: opt.Tile = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", metavar="PNG", help="Draw original, noisy, denoised.")
+        Path | None, typer.Option("--sheet", metavar="FILE", help="Draw original, noisy, denoised: .png or .jpg.")
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows.")] = None,
     json: opt.Json = False,
@@ -69,6 +69,10 @@ def evaluate(
     if baseline not in (None, "noisy"):
         raise UsageError(f'unknown baseline "{baseline}"; choose from noisy')
     threshold = _threshold(fail_under)
+    if sheet is not None:
+        from denoise_cli import pictures
+
+        pictures.check(sheet)
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
     matched = library.pairs(noisy_root, clean_root)
     name, denoiser = ("noisy", None) if baseline else _denoiser(model, device, strength, std, tile, threads)
@@ -176,13 +180,10 @@ def _show(name: str, groups: dict[str, list[Row]], per_file: bool) -> None:
 
 def _draw(shown: list[Scored], path: Path) -> None:
     from denoise_cli import pictures
-    from denoise_cli.media.files import Replacing
 
     sheet = pictures.sheet(
         [[item.clean, item.noisy, item.denoised] for item in shown],
         ["original", "noisy", "denoised"],
         [[item.pair.name, f"{item.row.noisy_psnr:.2f} dB", f"{item.row.psnr:.2f} dB"] for item in shown],
     )
-    with Replacing(path) as target:
-        sheet.save(target.file, "PNG")
-        target.commit()
+    pictures.save(sheet, path)

@@ -98,7 +98,7 @@ def _report(document: dict[str, Any], path: Path | None, json: bool) -> None:
 def _compare(results: Iterable[Result], folder: Path, quiet: bool) -> None:
     """A before / after picture for every file that was written."""
     from denoise_cli import pictures
-    from denoise_cli.media import files, image
+    from denoise_cli.media import image
 
     for result in results:
         job = result.job
@@ -106,7 +106,4 @@ def _compare(results: Iterable[Result], folder: Path, quiet: bool) -> None:
             continue
         before, after = image.read(job.source).data, image.read(job.target).data
         place = folder / job.relative.with_name(job.relative.name + ".compare.png")
-        drawn = pictures.before_after(before, after)
-        with files.Replacing(place) as target:
-            drawn.save(target.file, "PNG")
-            target.commit()
+        pictures.save(pictures.before_after(before, after), place)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from denoise_cli import __version__, corrupt, media, nets, pictures
+from denoise_cli import __version__, charts, corrupt, media, nets, pictures
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, RefusedError, TrainingError, UsageError, choice
 from denoise_cli.media import files, image
@@ -294,7 +294,7 @@ def _draw(
     losses = [(point["step"], point["loss"]) for point in state.curve]
     validation = [(point["step"], point["psnr"]) for point in state.curve if "psnr" in point]
     drawn = {
-        paths.curve: pictures.curve(
+        paths.curve: charts.curve(
             {options.loss: losses}, f"{options.arch}, {state.step} steps", "step", "loss", log=True,
             right={"validation PSNR": validation} if validation else None, rlabel="dB",
         )
@@ -307,6 +307,4 @@ def _draw(
             [["", f"{psnr(e.noisy.clip(0, 1), e.clean):.2f} dB", f"{psnr(y, e.clean):.2f} dB"] for e, y in shown],
         )
     for path, page in drawn.items():
-        with files.Replacing(path) as target:
-            page.save(target.file, "PNG")
-            target.commit()
+        pictures.save(page, path)

@@ -1,0 +1,73 @@
+"""The models that ship: found, whole, equal to what their cards say, and better than nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import ROOT, scene
+
+from denoise_cli import denoise, shipped
+from denoise_cli.corrupt import parse
+from denoise_cli.errors import ModelError
+from denoise_cli.media import image
+from denoise_cli.metrics import psnr
+from denoise_cli.session import Session
+
+SHARED = ROOT.parent / "shared" / "data" / "images" / "test"
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return Session(shipped.locate("image"), "cpu")
+
+
+def test_a_name_and_a_path_are_found_and_a_stranger_is_refused_with_the_choices():
+    assert shipped.locate("image").name == "image.onnx"
+    assert shipped.locate(str(shipped.locate("image"))) == shipped.locate("image")
+    with pytest.raises(ModelError, match="one of: image"):
+        shipped.locate("imgae")
+
+
+def test_the_card_tells_how_the_model_was_made(session):
+    card = session.card
+    assert card.command.startswith("denoise train ")
+    assert card.data
+    assert card.licence == "Apache-2.0"
+    assert card.training["steps"] > 0
+    assert "gaussian:std=0-55" in card.noise
+
+
+@pytest.mark.parametrize("name", ["cells", "glass", "harbour", "hills", "page", "tartan"])
+def test_every_sample_comes_out_at_least_two_decibels_closer_to_its_original(session, name):
+    noisy, clean = (image.read(ROOT / folder / f"{name}.png").data for folder in ("samples", "docs/clean"))
+    denoised = denoise.array(noisy, session).clip(0, 1)
+    assert psnr(denoised, clean) > psnr(noisy, clean) + 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("sigma", "gain"), [(10, 1.5), (25, 5), (50, 8)])
+def test_the_level_of_the_noise_needs_no_telling(session, channels, sigma, gain):
+    clean = scene(160, 160, channels, seed=9)
+    noisy = parse(f"gaussian:std={sigma}+quantise")(clean, np.random.default_rng(0))
+    assert psnr(denoise.array(noisy, session).clip(0, 1), clean) > psnr(noisy, clean) + gain
+
+
+def test_tiled_equals_whole_to_a_hundredth_of_a_step(session):
+    x = parse("gaussian:std=25+quantise")(scene(400, 424), np.random.default_rng(0))
+    whole = denoise.array(x, session, denoise.Options(tile=4096))
+    tiled = denoise.array(x, session, denoise.Options(tile=192))
+    assert not np.array_equal(tiled, whole), "it was one tile"
+    assert np.abs(tiled - whole).max() * 255 < 0.01
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the papers' test sets are not in the repository")
+@pytest.mark.parametrize(("name", "least"), [("set12", 29.4), ("cbsd68", 30.2)])
+def test_on_pictures_of_the_papers_it_is_as_good_as_benchmarked(session, name, least):
+    files = sorted((SHARED / name).iterdir())[:6]
+    noise = parse("gaussian:std=25+quantise")
+    scores = []
+    for index, path in enumerate(files):
+        clean = image.read(path).data
+        noisy = noise(clean, np.random.default_rng(index))
+        scores.append(psnr(denoise.array(noisy, session).clip(0, 1), clean))
+    assert np.mean(scores) > least

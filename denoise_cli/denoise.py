@@ -22,7 +22,7 @@ import numpy as np
 
 from denoise_cli import pipeline, tiles
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import UsageError
+from denoise_cli.errors import OutOfMemory, UsageError
 from denoise_cli.media.files import Job
 from denoise_cli.metrics import NoiseMeter
 from denoise_cli.pipeline import Result, Stopped
@@ -115,10 +115,16 @@ class Workers:
                         tile.done.set_exception(error)
             del taken
 
-    def _infer(self, taken: list[Tile]) -> np.ndarray:
+    def _infer(self, taken: list[Tile]) -> list[np.ndarray]:
         x = taken[0].x[None] if len(taken) == 1 else np.stack([tile.x for tile in taken])
         height, width = x.shape[-2:]
-        return self.session(tiles.pad(x, self.session.card.multiple), self.sigma)[:, :, :height, :width]
+        try:
+            return list(self.session(tiles.pad(x, self.session.card.multiple), self.sigma)[:, :, :height, :width])
+        except OutOfMemory:
+            if len(taken) == 1:
+                raise
+            half = self.batch = len(taken) // 2  # for the rest of the run too
+            return self._infer(taken[:half]) + self._infer(taken[half:])
 
     def stop(self) -> None:
         """End the threads after the call they are in; tiles still waiting fail with Stopped."""

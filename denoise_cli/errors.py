@@ -11,6 +11,7 @@
     └── UnavailableError  3    model, device or backend that is not to be had
         ├── ModelError    3    a model file we refuse
         └── BackendError  3    a package or device that is missing; carries the command that mends it
+            └── OutOfMemory 3  the device has no room for a batch; a smaller one may fit
 
 Only ``cli/`` turns these into exits. A message is one line, names the bad value, and lists the choices.
 """
@@ -57,6 +58,10 @@ class ModelError(UnavailableError):
 
 
 class BackendError(UnavailableError):
+    pass
+
+
+class OutOfMemory(BackendError):
     pass
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from denoise_cli.card import METADATA_KEY, ModelCard
-from denoise_cli.errors import BackendError, ModelError, UsageError
+from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
 NO_CUDA = 'device "cuda" is not to be had: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
@@ -94,8 +94,8 @@ class Session:
     def __call__(self, x: np.ndarray, sigma: float | None = None) -> np.ndarray:
         """Denoise (N, C, H, W) float32, H and W multiples of `card.multiple`; sigma in [0, 1].
 
-        Raises ModelError if what comes out has another shape or is not finite, BackendError when
-        the device is out of memory.
+        Raises ModelError if what comes out has another shape or is not finite, OutOfMemory where the
+        device has no room for it.
         """
         feed = {"x": np.ascontiguousarray(x, dtype=np.float32)}
         if self.card.noise_input:
@@ -108,7 +108,7 @@ class Session:
                     y = self._session.run(None, feed)[0]
         except Exception as error:
             if "allocate" in str(error).lower() or "out of memory" in str(error).lower():
-                raise BackendError(f"out of memory at {x.shape}; try a smaller --tile or --batch") from None
+                raise OutOfMemory(f"out of memory at {x.shape}; try a smaller --tile or --batch") from None
             raise ModelError(f"{self.path}: failed on {x.shape} ({_first_line(error)})") from None
         if y.shape != x.shape:
             raise ModelError(f"{self.path}: turned {x.shape} into {y.shape}")

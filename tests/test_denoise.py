@@ -17,7 +17,7 @@ from PIL import Image
 from denoise_cli import denoise
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options, array
-from denoise_cli.errors import BackendError, NoSpaceError, UsageError
+from denoise_cli.errors import BackendError, NoSpaceError, OutOfMemory, UsageError
 from denoise_cli.media import files
 from denoise_cli.session import Session
 
@@ -269,3 +269,23 @@ def test_blocks_of_any_size_give_the_same_rows(session, monkeypatch, job):
     (result,) = denoise.run([streamed], session, Options(tile=64))
     assert result.error is None
     assert np.array_equal(read_png(streamed.target), whole)
+
+
+def test_a_batch_that_does_not_fit_is_halved_for_good_and_one_tile_that_does_not_ends_the_run(job):
+    def small(x):
+        if len(x) > 2:
+            raise OutOfMemory(f"out of memory at {x.shape}")
+        return 1 - x
+
+    fake = Fake(small)
+    results = list(denoise.run([job(f"{n}.png") for n in range(16)], fake, Options(threads=1, batch=8)))
+    assert [result.error for result in results] == [None] * 16
+    assert sum(shape[0] for shape, _ in fake.calls if shape[0] <= 2) == 16
+    failed = [shape[0] for shape, _ in fake.calls if shape[0] > 2]
+    assert len(failed) <= 3, "8 fails, then both its halves, and from then on it is known"
+
+    def nothing(x):
+        raise OutOfMemory("out of memory")
+
+    with pytest.raises(OutOfMemory):
+        list(denoise.run([job("x.png")], Fake(nothing), Options(threads=1, batch=8)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import numpy as np
 import pytest
 from conftest import ROOT, scene
@@ -26,6 +28,14 @@ def test_a_name_and_a_path_are_found_and_a_stranger_is_refused_with_the_choices(
     assert shipped.locate(str(shipped.locate("image"))) == shipped.locate("image")
     with pytest.raises(ModelError, match="one of: image"):
         shipped.locate("imgae")
+
+
+def test_every_model_is_packed_into_the_wheel():
+    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    names = [path.name for path in (ROOT / "models").glob("*.onnx")]
+    packed = hatch["build"]["targets"]["wheel"]["force-include"]
+    assert packed == {f"models/{name}": f"denoise_cli/_models/{name}" for name in names}
+    assert shipped.FOLDERS[0].name == "_models"
 
 
 def test_the_card_tells_how_the_model_was_made(session):

@@ -80,7 +80,7 @@ def evaluate(
     rows: list[Row] = []
     shown: list[Scored] = []  # with their pictures, so only as many as a sheet has room for
     failed = 0
-    with screen.bar(len(matched) * len(levels), "files", quiet=quiet or json) as bar:
+    with screen.bar(total := len(matched) * len(levels), f"/{total} files", quiet=quiet or json) as bar:
         for label, one in levels:
             for item in library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip):
                 if isinstance(item, library.Failed):

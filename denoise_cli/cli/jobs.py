@@ -83,7 +83,7 @@ def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) ->
     """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose)."""
     done: list[Result] = []
     pixels = 0
-    with closing(results) as stream, screen.bar(total, "files", quiet=quiet) as bar:  # type: ignore[type-var]
+    with closing(results) as stream, screen.bar(total, f"/{total} files", quiet=quiet) as bar:  # type: ignore[type-var]
         for result in stream:
             done.append(result)
             pixels += result.size

@@ -71,15 +71,15 @@ class Bar:
 
 @contextmanager
 def bar(total: float | None, unit: str, *, quiet: bool = False) -> Iterator[Bar]:
-    """A bar that counts to `total`; its right end shows the field `note`."""
+    """A bar that counts to `total`, in `unit`, such as "/12 files"; its right end shows the field `note`."""
     if quiet or not sys.stderr.isatty():
         yield Bar()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[note]}"),
+        BarColumn(bar_width=30), TextColumn(f"{{task.completed:.0f}}{unit}"), TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

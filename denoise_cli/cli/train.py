@@ -95,7 +95,7 @@ def train(
         "name": output.stem, "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
         "data": data or f"pictures in {clean.name}",
     }  # fmt: skip
-    with screen.bar(1000, "of 1000", quiet=quiet) as bar:
+    with screen.bar(100, " %", quiet=quiet) as bar:
         watch = _Watch(bar, quiet)
         fitted = fit.fit(
             clean, output, settings, val=val, channels=channels, device=device, resume=resume,
@@ -124,7 +124,7 @@ class _Watch:
         note = (
             f"step {progress.step}  loss {progress.loss:.5f}{quality}  {progress.samples_per_second:.0f} samples/s"
         )
-        self.bar.update(completed=round(1000 * progress.fraction), note=note)
+        self.bar.update(completed=100 * progress.fraction, note=note)
         if self.bar.drawn or self.quiet or time.monotonic() - self.said < 30:
             return
         self.said = time.monotonic()

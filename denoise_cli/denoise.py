@@ -73,6 +73,8 @@ class Workers:
         if options.std is not None and not session.card.noise_input:
             name = session.card.name
             raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')
+        if options.std is None and session.card.noise_input:
+            raise UsageError(f'model "{session.card.name}" must be told the noise level: give --std')
         self.session = session
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch or (8 if session.on_gpu else 1)

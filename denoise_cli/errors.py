@@ -16,6 +16,8 @@
 Only ``cli/`` turns these into exits. A message is one line, names the bad value, and lists the choices.
 """
 
+import os
+
 
 class DenoiseError(Exception):
     exit_code = 1
@@ -63,6 +65,11 @@ class BackendError(UnavailableError):
 
 class OutOfMemory(BackendError):
     pass
+
+
+def printable(text: str | os.PathLike[str]) -> str:
+    """`text` on one line: control characters and undecodable bytes escaped, so that no name can fake output."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(text))
 
 
 def choice(what: str, value: object, choices) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from denoise_cli import media, noising
 from denoise_cli.corrupt import Chain, Corruption, Span
 from denoise_cli.errors import DenoiseError, InputError, UnavailableError, UsageError
 from denoise_cli.media import files, image
-from denoise_cli.metrics import psnr, ssim
+from denoise_cli.metrics import WINDOW, psnr, ssim
 from denoise_cli.signal import Signal
 
 Denoiser = Callable[[Signal], np.ndarray]  # -> float32 of the shape of its data
@@ -146,20 +147,21 @@ def evaluate(
 
 
 def _score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str, seed: int, clip: bool) -> Scored:
-    reference = image.read(pair.clean)
-    clean, header = reference.data, reference.header
     if pair.noisy is None:
         if noise is None:
             raise UsageError("give a folder of noisy files, or --noise")
-        with pair.clean.open("rb") as file:
-            rng = noising.generator(seed, file)
-        noisy = noise.drawn(rng)(clean, rng)
+        with closing(image.open_image(files.open_input(pair.clean), str(pair.clean))) as source:
+            header = source.header
+            both = zip(*noising.blocks(source, noise, seed), strict=True)
+            clean, noisy = (np.concatenate(side, axis=1) for side in both)
         noisy = _as_file(noisy, header.step) if clip else noisy
     else:
-        degraded = image.read(pair.noisy)
+        clean, degraded = image.read(pair.clean).data, image.read(pair.noisy)
         noisy, header = degraded.data, degraded.header
     if noisy.shape != clean.shape:
         raise InputError(f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}")
+    if min(clean.shape[1:]) < WINDOW:
+        raise InputError(f"{pair.name}: {_size(clean)}: SSIM needs at least {WINDOW}x{WINDOW} pixels")
     began = time.perf_counter()
     denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began

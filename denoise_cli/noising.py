@@ -27,11 +27,8 @@ def run(
     """
 
     def work(job: Job, source: Source, sink: Sink) -> Result:
-        rng = generator(seed, source.file)
-        drawn = noise.drawn(rng)
         removed, samples = 0.0, 0
-        for block in source.blocks():
-            noisy = drawn(block, rng)
+        for block, noisy in blocks(source, noise, seed):
             sink.write(noisy)
             difference = (noisy - block).ravel()
             removed += float(np.dot(difference, difference))
@@ -41,9 +38,12 @@ def run(
     yield from pipeline.each(jobs, work, hands, open_sink=partial(media.open_sink, floating=floating))
 
 
-def generator(seed: int, file: BinaryIO) -> np.random.Generator:
-    """The random numbers of one file: those of `run`, and of an evaluation with the same seed."""
-    return np.random.default_rng([seed, fingerprint(file)])
+def blocks(source: Source, noise: Chain, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (clean, noisy) blocks of a file, (C, n, W) float32 each; an evaluation with this seed sees the same."""
+    rng = np.random.default_rng([seed, fingerprint(source.file)])
+    drawn = noise.drawn(rng)
+    for block in source.blocks():
+        yield block, drawn(block, rng)
 
 
 def fingerprint(file: BinaryIO) -> int:

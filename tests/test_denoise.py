@@ -103,7 +103,7 @@ def test_threads_batches_and_order_change_no_byte(session, job, threads, batch, 
 
 
 def test_tiles_of_several_files_share_a_batch_of_no_more_than_asked(job):
-    fake = Fake(lambda x: time.sleep(0.02) or x)  # slow enough for tiles to wait in line
+    fake = Fake(lambda x: time.sleep(0.1) or x)  # slow enough for tiles to wait in line
     list(denoise.run([job(f"{n}.png") for n in range(8)], fake, Options(threads=1, batch=3)))
     sizes = [shape[0] for shape, _ in fake.calls]
     assert max(sizes) == 3
@@ -125,6 +125,11 @@ def test_strength_is_exact_where_the_arithmetic_is():
 def test_a_blind_model_takes_no_noise_level():
     with pytest.raises(UsageError, match='"fake" is blind'):
         array(scene(8, 8), Fake(), Options(std=25))
+
+
+def test_a_model_that_must_be_told_the_noise_level_is():
+    with pytest.raises(UsageError, match='"fake" must be told'):
+        array(scene(8, 8), Fake(noise_input=True))
 
 
 def test_the_noise_level_is_told_in_units_of_the_signal(sigma_model):

@@ -105,6 +105,23 @@ def test_the_noise_is_that_of_corrupt_with_the_same_seed(folder, tmp_path, spec)
         assert not np.array_equal(made.noisy, made.clean)
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_the_noise_is_that_of_corrupt_in_frames_and_in_pictures_of_many_blocks(tmp_path, monkeypatch, blocks):
+    frames = [Image.fromarray((scene(48, 50, seed=n) * 255).astype(np.uint8).transpose(1, 2, 0)) for n in range(3)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:] if blocks == 1 else [])
+    if blocks > 1:
+        monkeypatch.setattr(image, "BLOCK_SAMPLES", 48 * 50 * 3 // blocks)
+    found = files.find([str(tmp_path / "a.tif")], None, tag="noisy", suffixes=SUFFIXES)
+    assert [result.error for result in noising.run(found.jobs, parse("gaussian:std=25"), seed=7)] == [None]
+    (made,) = score(pairs(None, tmp_path / "a.tif"), noise="gaussian:std=25", seed=7)
+    assert np.array_equal(made.noisy, image.read(tmp_path / "a.noisy.tif").data)
+
+
+def test_a_picture_too_small_to_score_is_named(tmp_path):
+    (failed,) = score(pairs(None, write_png(tmp_path / "a.png", scene(1, 50))), noise="gaussian")
+    assert failed.error == "a.png: 50x1 with 3 channels: SSIM needs at least 11x11 pixels"
+
+
 def test_a_made_noise_scores_as_the_file_of_it(folder, tmp_path):
     found = files.find([str(folder)], str(tmp_path / "noisy"), tag="noisy", suffixes=SUFFIXES)
     list(noising.run(found.jobs, parse("gaussian:std=40"), seed=3))

@@ -18,7 +18,7 @@ from torch import nn
 
 from denoise_cli import corrupt, nets
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import InputError, TrainingError, UsageError
+from denoise_cli.errors import InputError, ModelError, TrainingError, UsageError
 from denoise_cli.session import Session
 from denoise_cli.train import data, fit, loop
 from denoise_cli.train.export import export
@@ -223,6 +223,17 @@ def test_max_time_ends_near_its_time_with_the_rate_annealed_to_nothing():
     assert state.optimiser.param_groups[0]["lr"] < 0.05 * options.lr
 
 
+def test_the_first_report_knows_how_long_it_takes():
+    options, seen = replace(OPTIONS, steps=None, max_time=1.0), []
+    loop.train(begin(options), options, patches(options), report=seen.append, every=0.0)
+    assert 0 < seen[0].seconds_left <= 1
+    assert seen[-1].fraction <= 1
+
+    options, seen = replace(OPTIONS, steps=2), []
+    loop.train(begin(options), options, patches(options), report=seen.append, every=0.0)
+    assert (seen[0].fraction, seen[1].fraction, seen[1].seconds_left) == (0.5, 1, 0)
+
+
 def test_the_rate_warms_up_and_follows_a_cosine():
     state, options = begin(), replace(OPTIONS, warmup=10, steps=100)
     rates = []
@@ -250,7 +261,8 @@ def test_the_average_lags_behind_the_weights():
     [
         ({"loss": "huber"}, "choose from mse"), ({"optimiser": "lion"}, "choose from adamw"),
         ({"steps": None}, "--max-time"), ({"lr": 0}, "--lr"), ({"lr": math.nan}, "--lr"), ({"steps": 0}, "--steps"),
-        ({"batch_size": 0}, "--batch-size"), ({"gray": 2}, "--gray"), ({"noise": "rain"}, "unknown noise"),
+        ({"batch_size": 0}, "--batch-size"), ({"gray": 2}, "--gray"), ({"ema": 1}, "--ema"), ({"ema": -1}, "--ema"),
+        ({"noise": "rain"}, "unknown noise"),
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_named(wrong, message):
@@ -447,6 +459,27 @@ def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, cha
     with pytest.raises(UsageError, match=message):
         fit.fit(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
     assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "more"),
+    [({"loss": "bce"}, {}), ({"patch": 18}, {}), ({}, {"describe": {"command": "two\nlines"}})],
+)
+def test_it_is_refused_before_a_picture_is_read(folder, tmp_path, monkeypatch, changed, more):
+    monkeypatch.setattr(data, "load", lambda *arguments: pytest.fail("pictures were read"))
+    with pytest.raises((UsageError, ModelError)):
+        fit.fit(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
+
+
+def test_to_overwrite_leaves_the_checkpoint_until_training_can_begin(folder, tmp_path):
+    (tmp_path / "m.ckpt").write_bytes(b"hours of work")
+    with pytest.raises(UsageError):
+        fit.fit(tmp_path / "absent", tmp_path / "m.onnx", OPTIONS, overwrite=True)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_text("no picture")
+    with pytest.raises(TrainingError):
+        fit.fit(tmp_path / "bad", tmp_path / "m.onnx", OPTIONS, overwrite=True)
+    assert (tmp_path / "m.ckpt").read_bytes() == b"hours of work"
 
 
 def test_bce_is_for_a_bounded_net():

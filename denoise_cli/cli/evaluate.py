@@ -18,7 +18,7 @@ SHEET_ROWS = 8
 
 
 def evaluate(
-    noisy: Annotated[Path, typer.Argument(metavar="[NOISY]", help="Noisy file or folder; left out with --noise.")],
+    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="Noisy file or folder; left out with --noise.")],
     clean: Annotated[Path | None, typer.Argument(metavar="CLEAN", help="Clean file or folder.")] = None,
     noise: opt.Noise = None,
     model: opt.Model = None,
@@ -49,13 +49,15 @@ def evaluate(
 ) -> None:
     """Measure PSNR, SSIM and speed.
 
-    denoise eval NOISY CLEAN           pairs by relative path
-    denoise eval CLEAN --noise gaussian:std=25   noise is made here, clipped and rounded as in a file
+    denoise eval NOISY CLEAN: pairs by relative path.
+
+    denoise eval CLEAN --noise gaussian:std=25: the noise is made here, clipped and rounded as in a file.
     """
     from denoise_cli import evaluate as library
     from denoise_cli import report as reports
     from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
+    from denoise_cli.media.files import Replacing, check_writable
 
     if clean is None:
         noisy_root, clean_root = None, noisy
@@ -68,11 +70,14 @@ def evaluate(
             raise UsageError("--noise and --sweep make the noise themselves: leave NOISY out")
     if baseline not in (None, "noisy"):
         raise UsageError(f'unknown baseline "{baseline}"; choose from noisy')
+    if baseline and model:
+        raise UsageError("--baseline scores without a model: leave -m out")
     threshold = _threshold(fail_under)
     if sheet is not None:
         from denoise_cli import pictures
 
         pictures.check(sheet)
+    check_writable([path for path in (csv, sheet) if path is not None])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
     matched = library.pairs(noisy_root, clean_root)
     name, denoiser = ("noisy", None) if baseline else _denoiser(model, device, strength, std, tile, threads)
@@ -98,8 +103,6 @@ def evaluate(
     }
     table = [_plain(row) for row in rows]
     if csv is not None:
-        from denoise_cli.media.files import Replacing
-
         with Replacing(csv) as target:
             target.file.write(reports.as_csv(table).encode("utf-8", "backslashreplace"))
             target.commit()

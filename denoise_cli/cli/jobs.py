@@ -76,7 +76,7 @@ def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:
     if skipped:
         there = _count(len(skipped), "file is", "files are")
         return f"nothing to do: {there} finished already (--on-exists overwrite does them again)"
-    return "no input could be read" if found.missing else "no pictures found"
+    return "" if found.missing else "no pictures found"  # what is missing has been named
 
 
 def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) -> list[Result]:
@@ -104,8 +104,11 @@ def _detail(result: Result) -> str:
 
 
 def summary(results: Sequence[Result], skipped: int, missing: int, seconds: float) -> None:
+    """A line about the whole run; of a single file that failed its own line has said everything."""
     failed = missing + sum(result.error is not None for result in results)
     done = sum(result.error is None for result in results)
+    if (done, failed, skipped) == (0, 1, 0):
+        return
     megapixels = sum(result.size for result in results) / 1e6
     parts = [_count(done, "file", "files"), f"{failed} failed"] + ([f"{skipped} skipped"] if skipped else [])
     screen.say(

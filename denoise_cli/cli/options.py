@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -50,5 +49,3 @@ Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for every file.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the noise.")]
-MaxPixels = Annotated[int | None, typer.Option("--max-pixels", help="Refuse larger pictures.", show_default="1e9")]
-OptionalFile = Path | None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +13,10 @@ import typer
 
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
+from denoise_cli.errors import DenoiseError, NoSpaceError, RefusedError, UsageError, printable
 
 if TYPE_CHECKING:
+    from denoise_cli.media.files import Job
     from denoise_cli.pipeline import Result
 
 
@@ -49,6 +53,7 @@ def run(
     from denoise_cli import denoise, memory, shipped
     from denoise_cli import report as reports
     from denoise_cli.cli import jobs as listing
+    from denoise_cli.media import files
     from denoise_cli.session import Session
 
     settings = denoise.Options(
@@ -57,6 +62,8 @@ def run(
     if report is not None:
         reports.check(report)
     found, todo, skipped = listing.plan(inputs, files_from, output, on_exists, tag="denoised", binary_out=not json)
+    sheets = {} if compare is None else _sheets(todo, compare)
+    files.check_writable([*([report] if report else []), *sheets.values()])
     failures = len(found.missing)
     if dry_run:
         listing.show(todo, skipped)
@@ -73,12 +80,13 @@ def run(
     if session.fell_back and not quiet:
         screen.say("the GPU could not be opened; running on the processor")
     began = time.perf_counter()
-    results = listing.follow(denoise.run(todo, session, settings), len(todo), quiet, verbose)
+    stream = denoise.run(todo, session, settings)
+    if compare is not None:
+        stream = _compared(stream, sheets)
+    results = listing.follow(stream, len(todo), quiet, verbose)
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
 
-    if compare is not None:
-        _compare(results, compare, quiet)
     about["model"] = session.card.name
     _report(reports.document(results, seconds, len(skipped), found.missing, **about), report, json)
     if not quiet:
@@ -95,15 +103,37 @@ def _report(document: dict[str, Any], path: Path | None, json: bool) -> None:
         screen.put(reports.as_json(document))
 
 
-def _compare(results: Iterable[Result], folder: Path, quiet: bool) -> None:
-    """A before / after picture for every file that was written."""
-    from denoise_cli import pictures
+def _sheets(jobs: Sequence[Job], folder: Path) -> dict[Job, Path]:
+    """Where the before / after picture of each job goes; what cannot be compared is refused before any work."""
+    places: dict[Path, Job] = {}
+    for job in jobs:
+        if job.source is None or job.target is None:
+            raise UsageError("--compare reads files again, so it does not go with - for stdin or stdout")
+        place = folder / job.relative.with_name(f"{job.relative.name}.compare.png")
+        if (other := places.setdefault(place, job)) is not job:
+            both = f"{printable(other.source or '')} and {printable(job.source)}"
+            raise RefusedError(f"{both} would both be compared in {printable(place)}; run them one by one")
+    return {job: place for place, job in places.items()}
+
+
+def _compared(results: Iterator[Result], sheets: dict[Job, Path]) -> Iterator[Result]:
+    """Draw the before / after picture of every file as it is done; one that fails is a failure of its file."""
+    from denoise_cli import media, pictures
     from denoise_cli.media import image
 
-    for result in results:
-        job = result.job
-        if result.error is not None or job.source is None or job.target is None:
-            continue
-        before, after = image.read(job.source).data, image.read(job.target).data
-        place = folder / job.relative.with_name(job.relative.name + ".compare.png")
-        pictures.save(pictures.before_after(before, after), place)
+    with closing(results) as stream:  # type: ignore[type-var]
+        for result in stream:
+            if result.error is not None:
+                yield result
+                continue
+            try:
+                source, target = result.job.source, result.job.target
+                assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
+                before, after = image.read(source).data, image.read(target).data
+                pictures.save(pictures.before_after(before, after), sheets[result.job])
+            except NoSpaceError:
+                raise
+            except Exception as error:
+                reason = str(error) if isinstance(error, DenoiseError) else media.describe(error)
+                result = replace(result, error=f"denoised, but not compared: {reason}")
+            yield result

@@ -7,12 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from denoise_cli.errors import UsageError
-
-
-def printable(text: str) -> str:
-    """`text` on one line: control characters and undecodable bytes escaped, so that no name can fake output."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+from denoise_cli.errors import UsageError, printable
 
 
 def say(message: str) -> None:

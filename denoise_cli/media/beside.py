@@ -22,15 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-from denoise_cli.errors import InputError, NoSpaceError, OutputError, UsageError
+from denoise_cli.errors import InputError, NoSpaceError, OutputError, UsageError, printable
 
 PART_PREFIX, PART_SUFFIX = ".denoise-", ".part"
 PARTS = 100  # live processes on one target; nobody has that many
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    r"""Return a name on one line: control characters and bytes that are no UTF-8 are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(path))
 
 
 class Target(Protocol):

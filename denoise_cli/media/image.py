@@ -240,7 +240,6 @@ class ImageSink:
             rows = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
             return vips.from_array(rows)
         self._spool.flush()
-        self._spool.flush()
         return vips.from_spool(self._spool.fileno(), (self._height, width, channels), np.dtype(self._depth.dtype))
 
     def _save(self, image) -> None:

@@ -4,6 +4,7 @@ in a damaged file and only ever decides how the output is compressed, or that a 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -19,13 +20,38 @@ def head(file: BinaryIO, size: int = HEAD) -> bytes:
 
 
 def unsupported(file: BinaryIO, format: str) -> str | None:
-    """Name a kind of file of which libvips would silently read only the first frame."""
+    """Say why libvips would silently read only a part of a file, such as its first frame."""
     start = head(file)
     if format == "png" and b"acTL" in start[: start.find(b"IDAT")]:
         return "animated PNG is not supported; convert it to WebP or GIF"
     if format == "avif" and start[8:12] == b"avis":
         return "AVIF sequences are not supported; convert the file to WebP or GIF"
+    if format == "gif" and not _reaches_trailer(file):
+        return "truncated: the file ends before its last frame does"
     return None
+
+
+def _reaches_trailer(file: BinaryIO) -> bool:
+    """Walk over the blocks of a GIF; whether it is more than cut off is for the decoder to say."""
+    screen = head(file, 13)
+    if len(screen) < 13:
+        return False
+    file.seek(_gif_palette(screen[10]), os.SEEK_CUR)
+    while kind := file.read(1):
+        if kind == b",":  # an image: 9 bytes, the last of them flags; a palette; one byte of the code's
+            image = file.read(9).ljust(9, b"\0")
+            file.seek(_gif_palette(image[8]) + 1, os.SEEK_CUR)
+        elif kind == b"!":  # an extension and its label
+            file.seek(1, os.SEEK_CUR)
+        else:  # the trailer, or nothing that we know
+            return True
+        while (size := file.read(1)) not in (b"", b"\0"):
+            file.seek(size[0], os.SEEK_CUR)
+    return False
+
+
+def _gif_palette(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def is_lossless(file: BinaryIO, format: str) -> bool:

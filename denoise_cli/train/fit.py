@@ -103,9 +103,6 @@ def fit(
         raise UsageError(choice("number of channels", channels, (1, 3)))
     if options.net.get("noise_map"):
         raise UsageError("training tells a net no noise level yet: leave --net noise_map out")
-    pool = data.load(training, channels, skip)
-    examples = _examples(data.load(validation, channels, skip) if validation else [], options)
-
     torch.manual_seed(options.seed)
     options = dataclasses.replace(options, net={**options.net, "channels": channels})
     net = nets.build(options.arch, options.net)
@@ -116,9 +113,18 @@ def fit(
         raise UsageError(f"--patch {options.patch} must be a multiple of {multiple} for {options.arch}")
     options = dataclasses.replace(options, net=nets.config_of(net))
     state = loop.start(net, options, where)
+    about = describe or {}
+    _card(options, net, state, None, len(training), where, about)  # what it refuses is refused now, not hours later
+
+    pool = data.load(training, channels, skip)
+    examples = _examples(data.load(validation, channels, skip) if validation else [], options)
+    if overwrite:
+        paths.checkpoint.unlink(missing_ok=True)
     if resume and paths.checkpoint.exists():
         loop.restore(state, options, paths.checkpoint)
         say(f"resumed at step {state.step} from {paths.checkpoint}")
+    elif resume:
+        say(f"no checkpoint {paths.checkpoint}: starting from the beginning")
 
     def validate(averaged: nn.Module) -> float:
         return _validate(averaged, examples, multiple, where)
@@ -134,7 +140,7 @@ def fit(
         signal.raise_signal(caught[0])
     averaged = loop.averaged(state)
     reached = validate(averaged) if examples else None
-    card = _card(options, net, state, reached, len(training), where, describe or {})
+    card = _card(options, net, state, reached, len(training), where, about)
     card, parity = export(averaged, card, output)
     _draw(paths, options, state, averaged.to(where), examples, multiple, where)
     return Fitted(card, parity, reached, state.elapsed, state.step)
@@ -161,11 +167,9 @@ def _signals() -> Iterator[list[int]]:
 def _refuse(paths: Paths, resume: bool, overwrite: bool) -> None:
     if paths.model.suffix != ".onnx":
         raise UsageError(f"-o {paths.model}: a model is an .onnx file")
+    if overwrite and resume:
+        raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
     if overwrite or resume:
-        if overwrite and resume:
-            raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
-        if overwrite:
-            paths.checkpoint.unlink(missing_ok=True)
         return
     if paths.model.exists():
         raise RefusedError(f"{paths.model} is there already; --overwrite replaces it")

@@ -67,6 +67,8 @@ class Options:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
         if not 0 <= self.gray <= 1:
             raise UsageError(f"--gray must be in 0..1, not {self.gray:g}")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"--ema must be at least 0 and below 1, not {self.ema:g}")
         corrupt.parse(self.noise)
 
 
@@ -160,7 +162,8 @@ def train(
                     marks["validate"] = time.monotonic()
                 state.curve.append({"step": state.step, "loss": mean} | ({} if psnr is None else {"psnr": psnr}))
                 rate = len(losses) * options.batch_size / max(now - marks["report"], 1e-9)
-                left = state.elapsed * (1 - fraction) / fraction if fraction > 0 else math.inf
+                fraction = min(1.0, _fraction(options, state.step, state.elapsed))  # this step included
+                left = state.elapsed * (1 - fraction) / fraction
                 report(Progress(state.step, fraction, mean, psnr, rate, left))
                 losses, first, marks["report"] = [], False, now
             if checkpoint is not None and now - marks["save"] >= checkpoint_every:

@@ -26,6 +26,16 @@ def table(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines()]
 
 
+def test_what_cannot_be_done_is_refused_before_any_work(command, folder, tmp_path, model):
+    (tmp_path / "file").write_text("")
+    assert command("eval", folder, "--noise", "gaussian", "-m", model, "--baseline", "noisy").code == 2
+    for option in ("--csv", "--sheet"):
+        done = command(
+            "eval", folder, "--noise", "gaussian", "--baseline", "noisy", option, tmp_path / "file/x.png"
+        )
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+
+
 def test_pairs_of_folders_give_a_line_a_file_and_the_mean(score, folder, noisy):
     done = score(noisy, folder)
     assert (done.code, done.err) == (0, "")

@@ -22,7 +22,7 @@ import numpy as np
 
 from denoise_cli import pipeline, tiles
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import OutOfMemory, UsageError
+from denoise_cli.errors import ModelError, OutOfMemory, UsageError
 from denoise_cli.media.files import Job
 from denoise_cli.metrics import NoiseMeter
 from denoise_cli.pipeline import Result, Stopped
@@ -70,6 +70,8 @@ class Workers:
     """N threads that batch waiting tiles of equal shape into one call of the session."""
 
     def __init__(self, session: Session, options: Options):
+        if session.card.kind != "image":
+            raise ModelError(f'model "{session.card.name}" is for {session.card.kind}, not for pictures')
         if options.std is not None and not session.card.noise_input:
             name = session.card.name
             raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')

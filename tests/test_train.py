@@ -509,3 +509,18 @@ def test_the_checkpoint_tells_what_it_is(tmp_path):
         about = json.loads(file.metadata()["denoise"])
     assert about["options"]["net"] == {k: list(v) for k, v in TINY.items()}
     assert about["step"] == 0
+
+
+def test_a_folder_larger_than_the_memory_keeps_a_part_of_every_picture(tmp_path):
+    paths = [write_png(tmp_path / f"{n}.png", scene(200, 300, seed=n)) for n in range(4)]
+    whole = data.load(paths, 3, lambda path, reason: None)
+    assert [p.shape for p in whole] == [(3, 200, 300)] * 4
+    parts = data.load(paths, 3, lambda path, reason: None, least=16, budget=4 * 3 * 100 * 150)
+    assert [p.shape for p in parts] == [(3, 100, 150)] * 4
+    for part, picture in zip(parts, whole, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(picture[0], (100, 150))
+        assert (windows[:, :, 0] == part[0, 0]).all(-1).any(), "a part of that very picture"
+    again = data.load(paths, 3, lambda path, reason: None, least=16, budget=4 * 3 * 100 * 150)
+    assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
+    tiny = data.load(paths, 3, lambda path, reason: None, least=64, budget=1)
+    assert [p.shape for p in tiny] == [(3, 64, 64)] * 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import numpy as np
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.media import image
 
+BUDGET = 4 << 30  # bytes of decoded pictures that are kept in memory
+DECODERS = 4  # pictures decoded at once
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in "L" of Pillow and rgb2gray
 
 
@@ -26,20 +29,50 @@ class Batch:
     gray: np.ndarray  # (B, 1, 1, 1) bool: all channels of this sample are one, and so must its noise be
 
 
-def load(paths: Sequence[Path], channels: int, on_skip: Callable[[Path, str], None]) -> list[np.ndarray]:
+def load(
+    paths: Sequence[Path],
+    channels: int,
+    on_skip: Callable[[Path, str], None],
+    *,
+    least: int = 64,
+    seed: int = 0,
+    budget: int = BUDGET,
+) -> list[np.ndarray]:
     """Decode pictures to (C, H, W), uint8 where the file holds 8 bits, else float32.
 
-    Files that cannot be read are reported and left out. Raises TrainingError if none is left.
+    Together they take at most about `budget` bytes: of a picture above its equal share a random part is kept,
+    with sides of at least `least` pixels, so that every picture of a large folder is seen. Files that cannot
+    be read are reported and left out. Raises TrainingError if none is left.
     """
-    pictures = []
-    for path in paths:
+    share = budget // max(1, len(paths))
+
+    def decode(numbered: tuple[int, Path]) -> np.ndarray | DenoiseError:
+        index, path = numbered
         try:
-            pictures.append(_decode(path, channels))
+            return _part(_decode(path, channels), share, least, np.random.default_rng([seed, index, 3]))
         except DenoiseError as error:
-            on_skip(path, str(error))
+            return error
+
+    pictures = []
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for path, decoded in zip(paths, pool.map(decode, enumerate(paths)), strict=True):
+            if isinstance(decoded, DenoiseError):
+                on_skip(path, str(decoded))
+            else:
+                pictures.append(decoded)
     if not pictures:
         raise TrainingError("no picture to train on")
     return pictures
+
+
+def _part(picture: np.ndarray, share: int, least: int, rng: np.random.Generator) -> np.ndarray:
+    """A random part of at most about `share` bytes, in the picture's own proportions."""
+    if picture.nbytes <= share:
+        return picture
+    scale = (share / picture.nbytes) ** 0.5
+    height, width = (min(side, max(least, int(side * scale))) for side in picture.shape[1:])
+    top, left = (int(rng.integers(a - b + 1)) for a, b in zip(picture.shape[1:], (height, width), strict=True))
+    return picture[:, top : top + height, left : left + width].copy()
 
 
 def _decode(path: Path, channels: int) -> np.ndarray:

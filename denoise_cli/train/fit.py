@@ -116,7 +116,7 @@ def fit(
     about = describe or {}
     _card(options, net, state, None, len(training), where, about)  # what it refuses is refused now, not hours later
 
-    pool = data.load(training, channels, skip)
+    pool = data.load(training, channels, skip, least=options.patch, seed=options.seed)
     examples = _examples(data.load(validation, channels, skip) if validation else [], options)
     if overwrite:
         paths.checkpoint.unlink(missing_ok=True)

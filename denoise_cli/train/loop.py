@@ -192,7 +192,8 @@ def _fraction(options: Options, step: int, elapsed: float) -> float:
 
 
 def _set_lr(optimiser: torch.optim.Optimizer, options: Options, step: int, fraction: float) -> None:
-    warm = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
+    warmup = min(options.warmup, options.steps // 20) if options.steps else options.warmup  # a short run needs less
+    warm = min(1.0, (step + 1) / warmup) if warmup else 1.0
     for group in optimiser.param_groups:
         group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
 

@@ -524,3 +524,45 @@ def test_a_folder_larger_than_the_memory_keeps_a_part_of_every_picture(tmp_path)
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
     tiny = data.load(paths, 3, lambda path, reason: None, least=64, budget=1)
     assert [p.shape for p in tiny] == [(3, 64, 64)] * 4
+
+
+def test_dead_units_are_revived_without_changing_what_the_net_computes(tmp_path):
+    torch.manual_seed(0)
+    net = nets.build("unet", {"widths": (8, 16), "blocks": (1, 1)})
+    x = torch.rand(4, 3, 32, 32)
+    assert net.revive(x)[0] == 0, "a fresh net has no dead units"
+    with torch.no_grad():
+        net.middle[0].a.bias[:5] = -100
+        before = net(x)
+        assert net.revive(x) == (5, 8 + 16 + 8)
+        assert torch.allclose(net(x), before, atol=1e-6)
+        assert net.revive(x)[0] == 0, "they fire again"
+    loss = (net(x) ** 2).mean()
+    loss.backward()
+    assert (net.middle[0].b.weight.grad[:, :5].abs().amax((0, 2, 3)) > 0).all(), "and they learn"
+
+
+def test_a_fresh_unet_keeps_the_scale_of_its_signal_down_to_the_lowest_level():
+    torch.manual_seed(0)
+    net = nets.build("unet", {})
+    x = corrupt.parse("gaussian:std=25")(
+        torch.from_numpy(scene(64, 64))[None] - 0.5, torch.Generator().manual_seed(0)
+    )
+    seen = {}
+    for name, module in net.named_modules():
+        module.register_forward_hook(lambda m, given, result, name=name: seen.update({name: result.detach()}))
+    net(x)
+    assert 0.2 < float(seen["middle"].std() / x.std()) < 5
+
+
+def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_path):
+    torch.manual_seed(0)
+    options = loop.Options(net={"widths": (8, 16), "blocks": (1, 1)}, steps=1)
+    state = loop.start(nets.build("unet", options.net), options, torch.device("cpu"))
+    loop.save(state, options, tmp_path / "x.ckpt")
+    other = nets.build("unet", options.net)
+    assert not torch.equal(other.head.weight, state.average["head.weight"])
+    loop.initialise(other, tmp_path / "x.ckpt")
+    assert all(torch.equal(v, state.average[k]) for k, v in other.state_dict().items())
+    with pytest.raises(InputError, match="not a checkpoint of this net"):
+        loop.initialise(nets.build("unet", {}), tmp_path / "x.ckpt")

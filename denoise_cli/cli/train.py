@@ -29,7 +29,7 @@ def train(
         str | None, typer.Option("--loss", help="mse, l1, charbonnier or bce.", show_default="the net's own")
     ] = None,
     optimiser: Annotated[str, typer.Option("--optimiser", "--optimizer", help="adamw, adam or sgd.")] = "adamw",
-    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.")] = 1e-3,
+    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.")] = 5e-4,
     batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Patches a step.")] = 16,
     patch: Annotated[int, typer.Option("--patch", help="Side of a patch in pixels.")] = 64,
     gray: Annotated[float, typer.Option("--gray", help="Share of patches shown in gray to a colour net.")] = 0.2,
@@ -52,6 +52,9 @@ def train(
     ] = None,
     seed: opt.Seed = 0,
     ema: Annotated[float, typer.Option("--ema", help="Decay of the averaged weights, which are shipped.")] = 0.999,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="CKPT", help="Start from the weights of this checkpoint.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output and its checkpoint.")] = False,
     checkpoint_every: Annotated[str, typer.Option("--checkpoint-every", help="Time between checkpoints.")] = "60s",
@@ -98,7 +101,7 @@ def train(
     with screen.bar(100, " %", quiet=quiet) as bar:
         watch = _Watch(bar, quiet)
         fitted = fit.fit(
-            clean, output, settings, val=val, channels=channels, device=device, resume=resume,
+            clean, output, settings, val=val, channels=channels, device=device, init=init, resume=resume,
             overwrite=overwrite, describe=describe, say=lambda line: None if quiet else bar.say(line),
             report=watch, checkpoint_every=duration(checkpoint_every),
         )  # fmt: skip

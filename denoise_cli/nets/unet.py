@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +29,21 @@ class Block(nn.Module):
         super().__init__()
         self.a = nn.Conv2d(width, width, 3, padding=1)
         self.b = nn.Conv2d(width, width, 3, padding=1)
-        with torch.no_grad():  # without normalisation, blocks that start near the identity train faster
-            self.b.weight *= 0.1
+        # Without normalisation the scale is ours to keep: with torch's own initialisation it shrinks from level
+        # to level until the biases outweigh it, and most units of the lower levels die in the first steps.
+        _keep_scale(self.a, "relu")
+        _keep_scale(self.b, "linear", 0.1)  # blocks that start near the identity train faster
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.b(F.relu(self.a(h)))
+
+
+def _keep_scale(layer: nn.Conv2d, nonlinearity: Literal["relu", "linear"], gain: float = 1.0) -> None:
+    """Initialise as He et al. 2015, so that the output has the variance of the input, times `gain` squared."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    with torch.no_grad():
+        layer.weight *= gain
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
@@ -66,8 +77,37 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up_blocks = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         self.head = nn.Conv2d(widths[0], 4 * config.channels, 3, padding=1)
-        with torch.no_grad():  # start near "there is no noise"
-            self.head.weight *= 0.1
+        for layer in (self.stem, *self.downs, *self.ups):
+            _keep_scale(layer, "linear")
+        _keep_scale(self.head, "linear", 0.1)  # start near "there is no noise"
+
+    @torch.no_grad()
+    def revive(self, x: Tensor, rarely: float = 1e-3) -> tuple[int, int]:
+        """Draw anew the units that a share below `rarely` of the pixels of x (B, C, H, W) reaches; (revived, all).
+
+        A unit behind a ReLU that never fires learns nothing more. It gets fresh weights on its way in and
+        zeros on its way out, so that the net computes what it did, and the unit can learn.
+        """
+        blocks = [module for module in self.modules() if isinstance(module, Block)]
+        reached: dict[Block, Tensor] = {}
+
+        def watch(block: Block):
+            return lambda layer, given, result: reached.update({block: (result > 0).float().mean((0, 2, 3))})
+
+        hooks = [block.a.register_forward_hook(watch(block)) for block in blocks]
+        self(x)
+        for hook in hooks:
+            hook.remove()
+        revived = 0
+        for block in blocks:
+            dead = reached[block] < rarely
+            fresh = torch.empty_like(block.a.weight)
+            nn.init.kaiming_normal_(fresh, nonlinearity="relu")
+            block.a.weight[dead] = fresh[dead]
+            block.a.bias[dead] = 0  # type: ignore[index]
+            block.b.weight[:, dead] = 0
+            revived += int(dead.sum())
+        return revived, sum(len(share) for share in reached.values())
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         """X (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1] where the config has a noise map."""

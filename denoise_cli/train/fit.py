@@ -72,6 +72,7 @@ def fit(
     val: Path | None = None,
     channels: int | None = None,
     device: str = "auto",
+    init: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     describe: dict[str, str] | None = None,
@@ -112,12 +113,21 @@ def fit(
     if options.patch % multiple:
         raise UsageError(f"--patch {options.patch} must be a multiple of {multiple} for {options.arch}")
     options = dataclasses.replace(options, net=nets.config_of(net))
+    if init is not None:
+        loop.initialise(net, init)
     state = loop.start(net, options, where)
     about = describe or {}
     _card(options, net, state, None, len(training), where, about)  # what it refuses is refused now, not hours later
 
     pool = data.load(training, channels, skip, least=options.patch, seed=options.seed)
     examples = _examples(data.load(validation, channels, skip) if validation else [], options)
+    patches = data.Patches(pool, options.patch, options.batch_size, options.seed, options.gray)
+    if init is not None and isinstance(net, nets.UNet):
+        seen = torch.from_numpy(np.concatenate([patches.batch(step).clean for step in range(8)])).to(where)
+        noise = corrupt.parse(options.noise)(seen, torch.Generator(where).manual_seed(options.seed))
+        revived, units = net.revive(noise)  # a unit may fire on noise alone
+        state = loop.start(net, options, where)  # its average holds what was drawn anew, too
+        say(f"started from {init}; {revived} of {units} units were dead and are drawn anew")
     if overwrite:
         paths.checkpoint.unlink(missing_ok=True)
     if resume and paths.checkpoint.exists():
@@ -129,7 +139,6 @@ def fit(
     def validate(averaged: nn.Module) -> float:
         return _validate(averaged, examples, multiple, where)
 
-    patches = data.Patches(pool, options.patch, options.batch_size, options.seed, options.gray)
     with _signals() as caught:
         loop.train(
             state, options, patches, validate if examples else None, paths.checkpoint, report, lambda: bool(caught),

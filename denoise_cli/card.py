@@ -30,7 +30,7 @@ class ModelCard:
     channels: int = 3  # 3: gray runs as three equal channels; 1: each channel for itself
     rate: int | None = None  # samples per second the model was trained at (audio)
     multiple: int = 1  # height and width must be multiples of this
-    halo: int = 0  # pixels of context beyond which nothing changes a pixel by 0.01 of an 8-bit step
+    halo: int = 0  # pixels of context beyond which nothing changes a pixel: tiles cropped by it are exact
     noise_input: bool = False  # takes a second input `sigma`, (N,) float32 in [0, 1]
     noise: str = ""  # the corruption it was trained with, as a spec
     arch: str = ""

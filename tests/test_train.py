@@ -21,7 +21,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, TrainingError, UsageError
 from denoise_cli.session import Session
 from denoise_cli.train import data, fit, loop
-from denoise_cli.train.export import export
+from denoise_cli.train.export import export, receptive_radius
 from denoise_cli.train.losses import LOSSES
 
 CPU = torch.device("cpu")
@@ -412,7 +412,7 @@ def test_an_export_computes_what_torch_does_at_any_size(tmp_path, arch, config):
     assert parity < 1e-4
     session = Session(tmp_path / "m.onnx", "cpu")
     assert session.card == replace(written, net={}, training={}, metrics={})
-    assert (session.card.halo % 8, session.card.halo > 0) == (0, True)
+    assert (session.card.halo % net.multiple, session.card.halo > 0) == (0, True)
     for n, height, width in ((1, 5, 3), (3, 13, 20)):
         x = torch.rand(n, config["channels"], height * net.multiple, width * net.multiple)
         with torch.no_grad():
@@ -566,3 +566,26 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
     assert all(torch.equal(v, state.average[k]) for k, v in other.state_dict().items())
     with pytest.raises(InputError, match="not a checkpoint of this net"):
         loop.initialise(nets.build("unet", {}), tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("arch", "config", "radius"),
+    [
+        ("dncnn", {"depth": 3, "width": 4}, 3),
+        ("dncnn", {"depth": 7, "width": 4}, 7),
+        # Two poolings by two: 1 + 2 * 1 + 4 * 1 and 2 * 1 + 1 on the way up, then the grid of four.
+        ("conv-dae", {"width": 4}, 12),
+        ("unet", {"widths": (8, 16), "blocks": (1, 1)}, 24),
+        ("unet", {"widths": (8, 16), "blocks": (1, 1), "noise_map": True}, 24),
+    ],
+)
+def test_the_halo_is_how_far_a_pixel_can_reach(arch, config, radius):
+    net = nets.build(arch, {"channels": 1, **config})
+    card = ModelCard("m", channels=1, multiple=net.multiple, noise_input=bool(config.get("noise_map")))
+    assert receptive_radius(net, card) == radius
+
+
+def test_a_net_that_reaches_too_far_is_refused():
+    net = nets.build("dncnn", {"channels": 1, "depth": 40, "width": 4})
+    with pytest.raises(TrainingError, match="32 pixels or further"):
+        receptive_radius(net, ModelCard("m", channels=1), side=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import warnings
@@ -18,11 +19,10 @@ from denoise_cli.errors import TrainingError
 from denoise_cli.media.files import Replacing
 
 TOLERANCE = 1e-4  # largest allowed difference between torch and onnxruntime, in units of [0, 1]
-HALO_TOLERANCE = 0.002 / 255  # a fifth of what tiling may cost: other pictures reach further than this one
 
 
 def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, float]:
-    """Write `net` to `path`; returns the card as written (its halo measured) and the parity.
+    """Write `net` to `path`; returns the card as written (with its halo) and the parity.
 
     The parity is the largest absolute difference between torch and onnxruntime on a noisy picture;
     TrainingError if it is above `TOLERANCE`.
@@ -30,7 +30,7 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
     net = net.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     model = _to_onnx(net, card)
     session = _session(model)
-    card = dataclasses.replace(card, halo=_halo(session, card))
+    card = dataclasses.replace(card, halo=receptive_radius(net, card))
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
     parity = _parity(net, session, card)
@@ -88,26 +88,34 @@ def _picture(card: ModelCard, side: int) -> np.ndarray:
     return np.clip(hills + noise, 0, 1).astype(np.float32)
 
 
-def _halo(session: onnxruntime.InferenceSession, card: ModelCard) -> int:
-    """The smallest halo at which a tile equals the whole picture, measured on four corners and halves.
+def receptive_radius(net: nn.Module, card: ModelCard, side: int = 768) -> int:
+    """How far an input pixel can reach, in pixels, on the card's grid: the halo with which tiles are exact.
 
-    A halo of the full receptive field is exact; the outer part of that field carries almost nothing,
-    so what is stated is measured, on a multiple of the model's own grid.
+    A copy of the net with weights of one and biases of zero loses nothing on the way, so what half a
+    picture of ones changes beyond its edge is what any weights could. Raises TrainingError if that is
+    further than half of `side`.
     """
-    step = max(8, card.multiple)
-    limit = 160 // step * step
-    side = 2 * limit + 64 // step * step + step
-    x = _picture(card, -(-side // card.multiple) * card.multiple)
-    whole = session.run(None, _feed(card, x))[0]
-    # Wide context on one side of each cut: rows and columns from `cut` on are kept.
-    for halo in range(0, limit + 1, step):
-        cut = limit
-        part = np.ascontiguousarray(x[:, :, cut - halo :, cut - halo :])
-        tile = session.run(None, _feed(card, part))[0][:, :, halo:, halo:]
-        end = x.shape[2] - cut
-        far = np.ascontiguousarray(x[:, :, : end + halo, : end + halo])
-        other = session.run(None, _feed(card, far))[0][:, :, :end, :end]
-        worst = max(np.abs(tile - whole[:, :, cut:, cut:]).max(), np.abs(other - whole[:, :, :end, :end]).max())
-        if worst < HALO_TOLERANCE:
-            return halo
-    raise TrainingError(f"export: a halo of {limit} pixels is not enough for this net")
+    probe, multiple = copy.deepcopy(net).double(), card.multiple
+    level = [torch.zeros(1, dtype=torch.float64)] if card.noise_input else []
+    side = side // multiple * multiple
+    cut = side // 2 // multiple * multiple
+    radius = 0
+    with torch.no_grad():
+        for parameter in probe.parameters():
+            parameter.fill_(1.0 if parameter.dim() > 1 else 0.0)
+        for shape in ((side, 4 * multiple), (4 * multiple, side)):
+            axis = shape.index(side)
+            nothing = torch.zeros(1, card.channels, *shape, dtype=torch.float64)
+            for half in (slice(0, cut), slice(cut, side)):
+                ones = nothing.clone()
+                ones.narrow(2 + axis, half.start, half.stop - half.start).fill_(1.0)
+                changed = (
+                    (probe(ones, *level) != probe(nothing, *level)).any(0).any(0).any(1 - axis).nonzero().flatten()
+                )
+                reach = int(changed.max()) + 1 - cut if half.start == 0 else cut - int(changed.min())
+                radius = max(radius, reach)
+    if radius >= side - cut:
+        raise TrainingError(
+            f"export: a pixel of this net reaches {radius} pixels or further; tiles would be all halo"
+        )
+    return -(-radius // multiple) * multiple

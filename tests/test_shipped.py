@@ -14,6 +14,7 @@ from denoise_cli.errors import ModelError
 from denoise_cli.media import image
 from denoise_cli.metrics import psnr
 from denoise_cli.session import Session
+from denoise_cli.signal import Header
 
 SHARED = ROOT.parent / "shared" / "data" / "images" / "test"
 
@@ -66,7 +67,8 @@ def test_tiled_equals_whole_to_a_hundredth_of_a_step(session):
     x = parse("gaussian:std=25+quantise")(scene(400, 424), np.random.default_rng(0))
     whole = denoise.array(x, session, denoise.Options(tile=4096))
     tiled = denoise.array(x, session, denoise.Options(tile=192))
-    assert not np.array_equal(tiled, whole), "it was one tile"
+    rows, columns = denoise.plan(Header("image", 3, 400, 424), session.card.halo, session.card.multiple, 192)
+    assert len(rows) * len(columns) > 1
     assert np.abs(tiled - whole).max() * 255 < 0.01
 
 

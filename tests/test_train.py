@@ -235,7 +235,7 @@ def test_the_first_report_knows_how_long_it_takes():
 
 
 def test_the_rate_warms_up_and_follows_a_cosine():
-    state, options = begin(), replace(OPTIONS, warmup=10, steps=100)
+    state, options = begin(), replace(OPTIONS, warmup=10, steps=1000)
     rates = []
     for step in range(101):
         loop._set_lr(state.optimiser, options, step, step / 100)

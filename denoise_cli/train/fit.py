@@ -276,7 +276,7 @@ def _card(
     training: dict[str, Any] = {
         "steps": state.step, "seconds": round(state.elapsed), "pictures": count, "hardware": hardware,
         "threads": torch.get_num_threads(), "torch": torch.__version__,
-        **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("arch", "net", "noise")},
+        **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("arch", "net", "noise", "steps")},
     }  # fmt: skip
     return ModelCard(
         name=describe.get("name", "model"),

@@ -24,7 +24,7 @@ from denoise_cli import pipeline, tiles
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import ModelError, OutOfMemory, UsageError
 from denoise_cli.media.files import Job
-from denoise_cli.metrics import NoiseMeter
+from denoise_cli.metrics import NoiseMeter, ResidualMeter
 from denoise_cli.pipeline import Result, Stopped
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
@@ -183,17 +183,14 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
 
 def _stream(source: Source, sink: Sink, workers: Workers, options: Options) -> tuple[float, float, float]:
     """Read, infer and write; returns noise before, noise after and residual, in 8-bit steps."""
-    before, after = NoiseMeter(), NoiseMeter()
-    removed, samples = 0.0, 0
+    before, after, removed = NoiseMeter(), NoiseMeter(), ResidualMeter()
     for x, y in _windows(source.blocks(), source.header, workers, options):
         sink.write(y)
         before.add(x)
         after.add(y)
-        difference = (y[:, ::16] - x[:, ::16]).ravel()  # every 16th row is plenty for a mean
-        removed += float(np.dot(difference, difference))
-        samples += difference.size
+        removed.add(x[:, ::16], y[:, ::16])  # every 16th row is plenty for a mean
         del x, y  # before the next window is made
-    return before.std(), after.std(), 255 * (removed / max(samples, 1)) ** 0.5
+    return before.std(), after.std(), removed.rms()
 
 
 def _windows(

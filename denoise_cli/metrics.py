@@ -56,6 +56,22 @@ K1, K2 = 0.01, 0.03
 STRIP = 64  # rows of the map at a time: the working set stays in the processor's cache
 
 
+class ResidualMeter:
+    """`residual` over the blocks of a stream, (C, n, W) each."""
+
+    def __init__(self) -> None:
+        self._sum, self._samples = 0.0, 0
+
+    def add(self, before: np.ndarray, after: np.ndarray) -> None:
+        difference = (after - before).ravel()
+        self._sum += float(np.dot(difference, difference))
+        self._samples += difference.size
+
+    def rms(self) -> float:
+        """Root mean square of what was changed, in 8-bit steps; 0.0 where nothing was seen."""
+        return STEPS * math.sqrt(self._sum / max(self._samples, 1))
+
+
 def ssim(x: np.ndarray, reference: np.ndarray, peak: float = 1.0) -> float:
     """Mean structural similarity of two (C, H, W) pictures, averaged over their channels; 1 for equal ones.
 

@@ -13,6 +13,7 @@ import numpy as np
 from denoise_cli import media, pipeline
 from denoise_cli.corrupt import Chain
 from denoise_cli.media.files import Job
+from denoise_cli.metrics import ResidualMeter
 from denoise_cli.pipeline import Result
 from denoise_cli.signal import Sink, Source
 
@@ -27,13 +28,11 @@ def run(
     """
 
     def work(job: Job, source: Source, sink: Sink) -> Result:
-        removed, samples = 0.0, 0
+        added = ResidualMeter()
         for block, noisy in blocks(source, noise, seed):
             sink.write(noisy)
-            difference = (noisy - block).ravel()
-            removed += float(np.dot(difference, difference))
-            samples += difference.size
-        return Result(job, residual=255 * (removed / max(samples, 1)) ** 0.5)
+            added.add(block, noisy)
+        return Result(job, residual=added.rms())
 
     yield from pipeline.each(jobs, work, hands, open_sink=partial(media.open_sink, floating=floating))
 

@@ -106,12 +106,11 @@ def receptive_radius(net: nn.Module, card: ModelCard, side: int = 768) -> int:
         for shape in ((side, 4 * multiple), (4 * multiple, side)):
             axis = shape.index(side)
             nothing = torch.zeros(1, card.channels, *shape, dtype=torch.float64)
+            still = probe(nothing, *level)
             for half in (slice(0, cut), slice(cut, side)):
                 ones = nothing.clone()
                 ones.narrow(2 + axis, half.start, half.stop - half.start).fill_(1.0)
-                changed = (
-                    (probe(ones, *level) != probe(nothing, *level)).any(0).any(0).any(1 - axis).nonzero().flatten()
-                )
+                changed = (probe(ones, *level) != still).any(0).any(0).any(1 - axis).nonzero().flatten()
                 reach = int(changed.max()) + 1 - cut if half.start == 0 else cut - int(changed.min())
                 radius = max(radius, reach)
     if radius >= side - cut:

@@ -21,6 +21,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, RefusedError, TrainingError, UsageError, choice
 from denoise_cli.media import files, image
 from denoise_cli.metrics import psnr
+from denoise_cli.tiles import pad
 from denoise_cli.train import data, loop
 from denoise_cli.train.export import export
 
@@ -252,8 +253,6 @@ def _examples(pool: Sequence[np.ndarray], options: loop.Options) -> list[Example
 
 
 def _infer(net: nn.Module, x: np.ndarray, multiple: int, device: torch.device) -> np.ndarray:
-    from denoise_cli.tiles import pad
-
     with torch.no_grad():
         y = net(torch.from_numpy(pad(x, multiple))[None].to(device))[0].float().cpu().numpy()
     return y[:, : x.shape[1], : x.shape[2]].clip(0, 1)

@@ -20,7 +20,7 @@ from denoise_cli import corrupt, nets
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, TrainingError, UsageError
 from denoise_cli.session import Session
-from denoise_cli.train import data, fit, loop
+from denoise_cli.train import data, fit, loop, muon
 from denoise_cli.train.export import export, receptive_radius
 from denoise_cli.train.losses import LOSSES
 
@@ -259,7 +259,7 @@ def test_the_average_lags_behind_the_weights():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"loss": "huber"}, "choose from mse"), ({"optimiser": "lion"}, "choose from adamw"),
+        ({"loss": "huber"}, "choose from mse"), ({"optimiser": "lion"}, "choose from muon"),
         ({"steps": None}, "--max-time"), ({"lr": 0}, "--lr"), ({"lr": math.nan}, "--lr"), ({"steps": 0}, "--steps"),
         ({"batch_size": 0}, "--batch-size"), ({"gray": 2}, "--gray"), ({"ema": 1}, "--ema"), ({"ema": -1}, "--ema"),
         ({"noise": "rain"}, "unknown noise"),
@@ -526,20 +526,40 @@ def test_a_folder_larger_than_the_memory_keeps_a_part_of_every_picture(tmp_path)
     assert [p.shape for p in tiny] == [(3, 64, 64)] * 4
 
 
-def test_dead_units_are_revived_without_changing_what_the_net_computes(tmp_path):
+def test_muon_orthogonalises_matrices_of_any_shape():
+    generator = torch.Generator().manual_seed(0)
+    for rows, columns in ((8, 72), (72, 8), (16, 16)):
+        x = torch.randn(3, rows, columns, generator=generator)
+        y = muon.orthogonalised(x)
+        assert y.shape == x.shape
+        assert torch.linalg.matrix_norm(y, 2).max() < 1.3
+        left, _, right = torch.linalg.svd(x, full_matrices=False)
+        exact = left @ right
+        cosine = (y * exact).sum((1, 2)) / (y.norm(dim=(1, 2)) * exact.norm(dim=(1, 2)))
+        assert cosine.min() > 0.95, "the rotation of the gradient, without its scale"
+
+
+def test_muon_moves_hidden_layers_by_their_spectral_norm_and_the_rest_as_adam_does():
     torch.manual_seed(0)
-    net = nets.build("unet", {"widths": (8, 16), "blocks": (1, 1)})
-    x = torch.rand(4, 3, 32, 32)
-    assert net.revive(x)[0] == 0, "a fresh net has no dead units"
-    with torch.no_grad():
-        net.middle[0].a.bias[:5] = -100
-        before = net(x)
-        assert net.revive(x) == (5, 8 + 16 + 8)
-        assert torch.allclose(net(x), before, atol=1e-6)
-        assert net.revive(x)[0] == 0, "they fire again"
-    loss = (net(x) ** 2).mean()
-    loss.backward()
-    assert (net.middle[0].b.weight.grad[:, :5].abs().amax((0, 2, 3)) > 0).all(), "and they learn"
+    net = nets.build("unet", TINY)
+    twin = nets.build("unet", TINY)
+    twin.load_state_dict(net.state_dict())
+    ours = muon.Muon(net, lr=0.01, adam=0.2)
+    adam = torch.optim.Adam(twin.parameters(), lr=0.002)
+    for step in range(3):
+        for p, q in zip(net.parameters(), twin.parameters(), strict=True):
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(step)) * 1e-3
+            q.grad = p.grad.clone()
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        ours.step()
+        adam.step()
+    for (name, p), q in zip(net.named_parameters(), twin.parameters(), strict=True):
+        if p.ndim < 4 or name in ("stem.weight", "head.weight"):
+            assert torch.allclose(p, q, atol=1e-6), name
+        else:
+            rows, columns = p.flatten(1).shape
+            moved = torch.linalg.matrix_norm((p - before[name]).flatten(1), 2) / 0.01
+            assert 0.6 < moved / max(1, rows / columns) ** 0.5 < 1.3, name
 
 
 def test_a_fresh_unet_keeps_the_scale_of_its_signal_down_to_the_lowest_level():

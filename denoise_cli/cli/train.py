@@ -28,8 +28,13 @@ def train(
     loss: Annotated[
         str | None, typer.Option("--loss", help="mse, l1, charbonnier or bce.", show_default="the net's own")
     ] = None,
-    optimiser: Annotated[str, typer.Option("--optimiser", "--optimizer", help="adamw, adam or sgd.")] = "adamw",
-    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.")] = 5e-4,
+    optimiser: Annotated[
+        str, typer.Option("--optimiser", "--optimizer", help="muon, adamw, adam or sgd.")
+    ] = "muon",
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.", show_default="the optimiser's"),
+    ] = None,
     batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Patches a step.")] = 16,
     patch: Annotated[int, typer.Option("--patch", help="Side of a patch in pixels.")] = 64,
     gray: Annotated[float, typer.Option("--gray", help="Share of patches shown in gray to a colour net.")] = 0.2,

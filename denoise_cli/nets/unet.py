@@ -27,10 +27,12 @@ class Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.a = nn.Conv2d(width, width, 3, padding=1)
-        self.b = nn.Conv2d(width, width, 3, padding=1)
-        # Without normalisation the scale is ours to keep: with torch's own initialisation it shrinks from level
-        # to level until the biases outweigh it, and most units of the lower levels die in the first steps.
+        # Biases can push a unit below zero on every picture, for good: with them most units of the lower levels
+        # died. Without, a block also keeps to the scale of its input, so noise beyond that of the training is
+        # met with less surprise (Mohan et al. 2020).
+        self.a = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.b = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        # Without normalisation the scale is ours to keep: torch's own initialisation shrinks it at every level.
         _keep_scale(self.a, "relu")
         _keep_scale(self.b, "linear", 0.1)  # blocks that start near the identity train faster
 
@@ -41,7 +43,8 @@ class Block(nn.Module):
 def _keep_scale(layer: nn.Conv2d, nonlinearity: Literal["relu", "linear"], gain: float = 1.0) -> None:
     """Initialise as He et al. 2015, so that the output has the variance of the input, times `gain` squared."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     with torch.no_grad():
         layer.weight *= gain
 
@@ -57,7 +60,7 @@ class UNet(nn.Module):
     class Config:
         channels: int = 3
         widths: tuple[int, ...] = (32, 64, 128)  # channels a level, finest first
-        blocks: tuple[int, ...] = (1, 2, 3)  # residual blocks a level, on the way down and again up
+        blocks: tuple[int, ...] = (2, 2, 3)  # residual blocks a level, on the way down and again up
         noise_map: bool = False  # a further input channel holds the noise level
 
     bounded = False
@@ -80,34 +83,6 @@ class UNet(nn.Module):
         for layer in (self.stem, *self.downs, *self.ups):
             _keep_scale(layer, "linear")
         _keep_scale(self.head, "linear", 0.1)  # start near "there is no noise"
-
-    @torch.no_grad()
-    def revive(self, x: Tensor, rarely: float = 1e-3) -> tuple[int, int]:
-        """Draw anew the units that a share below `rarely` of the pixels of x (B, C, H, W) reaches; (revived, all).
-
-        A unit behind a ReLU that never fires learns nothing more. It gets fresh weights on its way in and
-        zeros on its way out, so that the net computes what it did, and the unit can learn.
-        """
-        blocks = [module for module in self.modules() if isinstance(module, Block)]
-        reached: dict[Block, Tensor] = {}
-
-        def watch(block: Block):
-            return lambda layer, given, result: reached.update({block: (result > 0).float().mean((0, 2, 3))})
-
-        hooks = [block.a.register_forward_hook(watch(block)) for block in blocks]
-        self(x)
-        for hook in hooks:
-            hook.remove()
-        revived = 0
-        for block in blocks:
-            dead = reached[block] < rarely
-            fresh = torch.empty_like(block.a.weight)
-            nn.init.kaiming_normal_(fresh, nonlinearity="relu")
-            block.a.weight[dead] = fresh[dead]
-            block.a.bias[dead] = 0  # type: ignore[index]
-            block.b.weight[:, dead] = 0
-            revived += int(dead.sum())
-        return revived, sum(len(share) for share in reached.values())
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         """X (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1] where the config has a noise map."""

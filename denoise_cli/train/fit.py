@@ -123,12 +123,8 @@ def fit(
     pool = data.load(training, channels, skip, least=options.patch, seed=options.seed)
     examples = _examples(data.load(validation, channels, skip) if validation else [], options)
     patches = data.Patches(pool, options.patch, options.batch_size, options.seed, options.gray)
-    if init is not None and isinstance(net, nets.UNet):
-        seen = torch.from_numpy(np.concatenate([patches.batch(step).clean for step in range(8)])).to(where)
-        noise = corrupt.parse(options.noise)(seen, torch.Generator(where).manual_seed(options.seed))
-        revived, units = net.revive(noise)  # a unit may fire on noise alone
-        state = loop.start(net, options, where)  # its average holds what was drawn anew, too
-        say(f"started from {init}; {revived} of {units} units were dead and are drawn anew")
+    if init is not None:
+        say(f"started from {init}")
     if overwrite:
         paths.checkpoint.unlink(missing_ok=True)
     if resume and paths.checkpoint.exists():
@@ -276,6 +272,7 @@ def _card(
         "steps": state.step, "seconds": round(state.elapsed), "pictures": count, "hardware": hardware,
         "threads": torch.get_num_threads(), "torch": torch.__version__,
         **{k: v for k, v in dataclasses.asdict(options).items() if k not in ("arch", "net", "noise", "steps")},
+        "lr": options.rate,
     }  # fmt: skip
     return ModelCard(
         name=describe.get("name", "model"),

@@ -27,8 +27,23 @@ from denoise_cli.errors import InputError, TrainingError, UsageError, choice
 from denoise_cli.media.files import Replacing
 from denoise_cli.train.data import Patches
 from denoise_cli.train.losses import LOSSES
+from denoise_cli.train.muon import Muon
 
-OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+@dataclass(frozen=True)
+class Optimiser:
+    lr: float  # a peak that trains every net of ours without blowing up
+    make: Callable[[nn.Module, Options], torch.optim.Optimizer]
+
+
+OPTIMISERS = {
+    "muon": Optimiser(1e-2, lambda net, o: Muon(net, o.rate)),
+    "adamw": Optimiser(
+        5e-4, lambda net, o: torch.optim.AdamW(net.parameters(), o.rate, weight_decay=o.weight_decay)
+    ),
+    "adam": Optimiser(5e-4, lambda net, o: torch.optim.Adam(net.parameters(), o.rate)),
+    "sgd": Optimiser(1e-2, lambda net, o: torch.optim.SGD(net.parameters(), o.rate, momentum=0.9)),
+}
 
 
 @dataclass(frozen=True)
@@ -39,9 +54,9 @@ class Options:
     net: Mapping[str, Any] = field(default_factory=dict)  # the architecture's own config
     noise: str = "gaussian:std=0-55+quantise:p=0.7"  # the corruption, drawn anew for every sample
     loss: str = "charbonnier"
-    optimiser: str = "adamw"
-    lr: float = 5e-4  # the peak; a cosine takes it to zero. At 1e-3 one run in two of the U-Net blew up once
-    weight_decay: float = 1e-4
+    optimiser: str = "muon"
+    lr: float | None = None  # the peak, by default the optimiser's own; a cosine takes it to zero
+    weight_decay: float = 1e-4  # of adamw
     batch_size: int = 16
     patch: int = 64  # side of a training patch, pixels
     gray: float = 0.0  # share of the samples shown to a colour net as gray
@@ -71,6 +86,10 @@ class Options:
             raise UsageError(f"--ema must be at least 0 and below 1, not {self.ema:g}")
         corrupt.parse(self.noise)
 
+    @property
+    def rate(self) -> float:
+        return OPTIMISERS[self.optimiser].lr if self.lr is None else self.lr
+
 
 @dataclass
 class State:
@@ -98,10 +117,9 @@ class Progress:
 
 def start(net: nn.Module, options: Options, device: torch.device) -> State:
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    extra: dict[str, Any] = {"weight_decay": options.weight_decay} if options.optimiser == "adamw" else {}
-    if options.optimiser == "sgd":
-        extra["momentum"] = 0.9
-    optimiser = OPTIMISERS[options.optimiser](net.parameters(), lr=options.lr, **extra)
+    optimiser = OPTIMISERS[options.optimiser].make(net, options)
+    for group in optimiser.param_groups:
+        group["initial_lr"] = group["lr"]  # what the schedule scales; torch's own schedulers call it so
     return State(net, {k: v.detach().clone() for k, v in net.state_dict().items()}, optimiser)
 
 
@@ -195,7 +213,7 @@ def _set_lr(optimiser: torch.optim.Optimizer, options: Options, step: int, fract
     warmup = min(options.warmup, options.steps // 20) if options.steps else options.warmup  # a short run needs less
     warm = min(1.0, (step + 1) / warmup) if warmup else 1.0
     for group in optimiser.param_groups:
-        group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+        group["lr"] = group["initial_lr"] * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
 
 
 def _mix(seed: int, step: int) -> int:

@@ -544,7 +544,7 @@ def test_muon_moves_hidden_layers_by_their_spectral_norm_and_the_rest_as_adam_do
     net = nets.build("unet", TINY)
     twin = nets.build("unet", TINY)
     twin.load_state_dict(net.state_dict())
-    ours = muon.Muon(net, lr=0.01, adam=0.2)
+    ours = muon.Muon(net, lr=0.01, decay=0, adam=0.2)
     adam = torch.optim.Adam(twin.parameters(), lr=0.002)
     for step in range(3):
         for p, q in zip(net.parameters(), twin.parameters(), strict=True):

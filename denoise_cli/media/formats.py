@@ -53,9 +53,9 @@ class Codec:
 
 
 def _png(traits: Traits) -> dict[str, Any]:
-    # A photo with a little noise, ms and bits a pixel: none/1 28, 22.3; avg/1 16, 15.2; avg/2 24, 9.6;
-    # avg/3 28, 9.2; all/6 164, 8.8. Two is where the next third of the size costs ten times as much.
-    return {"compression": 2, "filter": "avg", "bitdepth": traits.bits, "interlace": False}
+    # Five photographs, ns and bytes a pixel: up/1 16, 1.35; up/2 22, 0.99; up/3 29, 0.96; avg/2 28, 1.10;
+    # paeth/2 38, 0.97; all/2 47, 0.99. Noisy pictures: avg 2 % smaller than up, for a quarter more time.
+    return {"compression": 2, "filter": "up", "bitdepth": traits.bits, "interlace": False}
 
 
 def _jpeg(traits: Traits) -> dict[str, Any]:

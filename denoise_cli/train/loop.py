@@ -37,7 +37,7 @@ class Optimiser:
 
 
 OPTIMISERS = {
-    "muon": Optimiser(1e-2, lambda net, o: Muon(net, o.rate)),
+    "muon": Optimiser(7e-3, lambda net, o: Muon(net, o.rate)),
     "adamw": Optimiser(
         5e-4, lambda net, o: torch.optim.AdamW(net.parameters(), o.rate, weight_decay=o.weight_decay)
     ),

@@ -1,8 +1,9 @@
 r"""Muon: momentum, orthogonalised, for the hidden convolutions; Adam for everything else.
 
-    m <- mu m + (1 - mu) g        u = (1 - mu) g + mu m        w <- w - lr sqrt(max(1, rows / columns)) msign(u)
+    m <- mu m + (1 - mu) g        u = (1 - mu) g + mu m        w <- (1 - lr d) w - lr s msign(u)
 
-with each kernel (out, in, kh, kw) seen as a matrix of `out` rows, and msign(U S V^T) = U V^T. A step then moves
+with each kernel (out, in, kh, kw) seen as a matrix of `out` rows, s = sqrt(max(1, rows / columns)), decay d and
+msign(U S V^T) = U V^T. A step then moves
 all directions of a layer alike, where Adam is ruled by the few that have large gradients: for the U-Net this is
 worth more than doubling the steps (benchmarks/README.md).
 
@@ -27,15 +28,17 @@ class Muon(torch.optim.Optimizer):
     """For a net whose first and last convolution read and write pixels; those, and all vectors, go to Adam.
 
     `lr` is that of Muon (the length of a step, in units of the spectral norm); Adam takes `adam` times that.
+    Without `decay` the kernels grow for as long as the rate is high, until the loss blows up; with it their
+    spectral norm stays below about 1 / decay.
     """
 
-    def __init__(self, net: nn.Module, lr: float, adam: float = 0.2):
+    def __init__(self, net: nn.Module, lr: float, decay: float = 0.2, adam: float = 0.2):
         kernels = [p for p in net.parameters() if p.ndim == 4]
         hidden = kernels[1:-1]
         taken = set(map(id, hidden))
         rest = [p for p in net.parameters() if id(p) not in taken]
         groups = [{"params": rest, "lr": adam * lr, "muon": False}]
-        groups += [{"params": hidden, "muon": True}] if hidden else []
+        groups += [{"params": hidden, "muon": True, "decay": decay}] if hidden else []
         super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
@@ -43,9 +46,12 @@ class Muon(torch.optim.Optimizer):
         """One update from the gradients that are there."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
-            (self._muon if group["muon"] else self._adam)(params, group["lr"])
+            if group["muon"]:
+                self._muon(params, group["lr"], group["decay"])
+            else:
+                self._adam(params, group["lr"])
 
-    def _muon(self, params: list[Tensor], lr: float) -> None:
+    def _muon(self, params: list[Tensor], lr: float, decay: float) -> None:
         alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for p in params:
             state, gradient = self.state[p], p.grad
@@ -58,7 +64,7 @@ class Muon(torch.optim.Optimizer):
         for (rows, columns), pairs in alike.items():
             directions = orthogonalised(torch.stack([update for _, update in pairs]))
             for (p, _), direction in zip(pairs, directions, strict=True):
-                p.sub_(direction.view(p.shape), alpha=lr * max(1.0, rows / columns) ** 0.5)
+                p.mul_(1 - lr * decay).sub_(direction.view(p.shape), alpha=lr * max(1.0, rows / columns) ** 0.5)
 
     def _adam(self, params: list[Tensor], lr: float) -> None:
         for p in params:

@@ -27,10 +27,10 @@ class ModelCard:
 
     name: str
     kind: str = "image"
-    channels: int = 3  # 3: gray runs as three equal channels; 1: each channel for itself
+    channels: int = 3  # pictures. 3: gray runs as three equal channels; 1: each channel for itself
     rate: int | None = None  # samples per second the model was trained at (audio)
-    multiple: int = 1  # height and width must be multiples of this
-    halo: int = 0  # pixels of context beyond which nothing changes a pixel: tiles cropped by it are exact
+    multiple: int = 1  # height and width, or the number of samples, must be multiples of this
+    halo: int = 0  # pixels or samples of context beyond which nothing changes a result: crops by it are exact
     noise_input: bool = False  # takes a second input `sigma`, (N,) float32 in [0, 1]
     noise: str = ""  # the corruption it was trained with, as a spec
     arch: str = ""
@@ -55,6 +55,7 @@ class ModelCard:
         check(_whole(self.halo, 0, 1 << 16), f"halo must be 0..65536, not {self.halo!r}")
         check(self.rate is None or _whole(self.rate, 1000, 384_000), f"rate {self.rate!r} is out of range")
         check(isinstance(self.noise_input, bool), "noise_input must be true or false")
+        check(self.kind != "audio" or self.rate is not None, "a model for recordings needs a rate")
         for text in ("name", "noise", "arch", "command", "data", "licence", "created_with"):
             value = getattr(self, text)
             check(isinstance(value, str) and value.isprintable(), f"{text} is not one line of text")

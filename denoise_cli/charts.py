@@ -37,7 +37,7 @@ def curve(
     right_lines = {name: _drawable(points, False) for name, points in right.items()}
     everything = [p for points in (*left_lines.values(), *right_lines.values()) for p in points]
     xs = [x for x, _ in everything] or [0.0, 1.0]
-    x_ticks = _ticks(min(xs), max(xs))
+    x_ticks = ticks(min(xs), max(xs))
     x_span = (min(xs), max(xs)) if min(xs) < max(xs) else (min(x_ticks), max(x_ticks))
 
     page = Image.new("RGB", size, PAPER)
@@ -66,14 +66,14 @@ def curve(
         if lines is right_lines and not lines:
             continue
         draw.text((edge, 106), axis_label, QUIET, small, anchor=inner)
-        ticks = (_log_ticks if logarithmic else _ticks)(*((min(ys), max(ys)) if ys else (1.0, 2.0)))
+        marks = (_log_ticks if logarithmic else ticks)(*((min(ys), max(ys)) if ys else (1.0, 2.0)))
         scale = math.log if logarithmic else float
-        low, high = scale(min(ticks)), scale(max(ticks))
+        low, high = scale(min(marks)), scale(max(marks))
 
         def up(y: float, low=low, high=high, scale=scale) -> float:
             return frame[3] - (scale(y) - low) / (high - low) * (frame[3] - frame[1])
 
-        for value, text in ticks.items():
+        for value, text in marks.items():
             if lines is left_lines:  # two grids would be a thicket
                 draw.line((frame[0], up(value), frame[2], up(value)), HAIRLINE)
             draw.text((edge + outwards, up(value)), text, INK, small, anchor=outer)
@@ -90,7 +90,7 @@ def _drawable(points: Points, log: bool) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not log)]
 
 
-def _ticks(low: float, high: float) -> dict[float, str]:
+def ticks(low: float, high: float) -> dict[float, str]:
     """Four to eight round numbers from at most ``low`` to at least ``high``, with their texts.
 
     P. Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990: steps of 1, 2 or 5 times a power of ten.

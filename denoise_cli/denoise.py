@@ -11,153 +11,56 @@ number or the size of files. What is computed depends on neither threads nor bat
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from denoise_cli import pipeline, tiles
+from denoise_cli import media, pipeline, tiles
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import ModelError, OutOfMemory, UsageError
 from denoise_cli.media.files import Job
-from denoise_cli.metrics import NoiseMeter, ResidualMeter
-from denoise_cli.pipeline import Result, Stopped
+from denoise_cli.metrics import LevelMeter, NoiseMeter, ResidualMeter
+from denoise_cli.pipeline import Result
+from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
+from denoise_cli.workers import TILE, Models, Options, Tile, Workers
 
-TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
+if TYPE_CHECKING:
+    from denoise_cli.media.audio import AudioOptions
+
+__all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
+
 # A picture larger than this is read in windows of rows, two of which are in memory, with their results, so
 # its tiles are smaller. With two threads the whole process then stays under 700 MB.
 WINDOW = 15 << 20  # samples, halo and channels counted
 WINDOW_TILE = 800
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to run; only `strength`, `std` and, within 0.01 of an 8-bit step, `tile` change the result."""
-
-    strength: float = 1.0  # 0 leaves the input, 1 is all the model gives
-    std: float | None = None  # noise level told to the model, 8-bit steps
-    tile: int = TILE  # side of a square tile, pixels; tiles of other shapes have its area
-    batch: int | None = None  # tiles a call; default 1 on a processor, 8 on a GPU
-    threads: int | None = None  # default: the cores this process may use
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"--strength must be in 0..1, not {self.strength:g}")
-        if self.std is not None and not 0 <= self.std <= 255:
-            raise UsageError(f"--std must be in 0..255, not {self.std:g}")
-        for name, low in (("tile", 64), ("batch", 1), ("threads", 1)):
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"--{name} must be at least {low}, not {value}")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One sample for the model, and where its result goes."""
-
-    x: np.ndarray  # (C, H, W) float32
-    deliver: Callable[[np.ndarray], None]  # called with the result, (C, H, W), in a worker thread
-    done: Future[None] = field(default_factory=Future)
-
-
-class Workers:
-    """N threads that batch waiting tiles of equal shape into one call of the session."""
-
-    def __init__(self, session: Session, options: Options):
-        if session.card.kind != "image":
-            raise ModelError(f'model "{session.card.name}" is for {session.card.kind}, not for pictures')
-        if options.std is not None and not session.card.noise_input:
-            name = session.card.name
-            raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')
-        if options.std is None and session.card.noise_input:
-            raise UsageError(f'model "{session.card.name}" must be told the noise level: give --std')
-        self.session = session
-        self.sigma = None if options.std is None else options.std / 255
-        self.batch = options.batch or (8 if session.on_gpu else 1)
-        threads = options.threads or len(os.sched_getaffinity(0))
-        self.waiting: deque[Tile] = deque()
-        self.changed = threading.Condition()
-        self.stopped = False
-        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
-        for thread in self.threads:
-            thread.start()
-
-    def submit(self, tile: Tile) -> None:
-        with self.changed:
-            if self.stopped:
-                raise Stopped
-            self.waiting.append(tile)
-            self.changed.notify()
-
-    def _take(self) -> list[Tile]:
-        with self.changed:
-            while not self.waiting and not self.stopped:
-                self.changed.wait()
-            if self.stopped:
-                return []
-            taken = [self.waiting.popleft()]
-            while self.waiting and len(taken) < self.batch and self.waiting[0].x.shape == taken[0].x.shape:
-                taken.append(self.waiting.popleft())
-            return taken
-
-    def _work(self) -> None:
-        while taken := self._take():
-            try:
-                for tile, y in zip(taken, self._infer(taken), strict=True):
-                    tile.deliver(y)
-                    tile.done.set_result(None)
-                    del y
-            except Exception as error:  # whoever waits for the tile shall have it
-                for tile in taken:
-                    if not tile.done.done():
-                        tile.done.set_exception(error)
-            del taken
-
-    def _infer(self, taken: list[Tile]) -> list[np.ndarray]:
-        x = taken[0].x[None] if len(taken) == 1 else np.stack([tile.x for tile in taken])
-        height, width = x.shape[-2:]
-        try:
-            return list(self.session(tiles.pad(x, self.session.card.multiple), self.sigma)[:, :, :height, :width])
-        except OutOfMemory:
-            if len(taken) == 1:
-                raise
-            half = self.batch = len(taken) // 2  # for the rest of the run too
-            return self._infer(taken[:half]) + self._infer(taken[half:])
-
-    def stop(self) -> None:
-        """End the threads after the call they are in; tiles still waiting fail with Stopped."""
-        with self.changed:
-            self.stopped = True
-            for tile in self.waiting:
-                tile.done.set_exception(Stopped())
-            self.waiting.clear()
-            self.changed.notify_all()
-        for thread in self.threads:
-            thread.join()
-
-
-def run(jobs: Iterable[Job], session: Session, options: Options | None = None) -> Iterator[Result]:
+def run(
+    jobs: Iterable[Job], models: Models, options: Options | None = None, audio: AudioOptions | None = None
+) -> Iterator[Result]:
     """Denoise every job; yield a Result for each as it is done.
 
+    `models` is a Session, or a function that opens the one for a kind of file; it is called at most once a kind.
+    `audio` says how recordings are written where not as they came.
     A job that fails yields a Result with its error, and the others go on. Raises UsageError for options
     the model does not know, NoSpaceError and UnavailableError where going on would only repeat the error.
     Closing the generator stops the run and leaves no partial file.
     """
     options = options or Options()
-    workers = Workers(session, options)
+    workers = Workers(models, options)
 
     def work(job: Job, source: Source, sink: Sink) -> Result:
-        before, after, residual = _stream(source, sink, workers, options)
-        return Result(job, noise_before=before, noise_after=after, residual=residual)
+        stream = _recording if source.header.kind == "audio" else _picture
+        return stream(job, source, sink, workers, options)
 
     # One file for each thread of the session, and one more being decoded or encoded meanwhile.
-    yield from pipeline.each(jobs, work, max(len(workers.threads), workers.batch) + 1, release=workers.stop)
+    hands = max(len(workers.threads), workers.batch or 1) + 1
+    sinks = partial(media.open_sink, audio=audio) if audio else media.open_sink
+    yield from pipeline.each(jobs, work, hands, open_sink=sinks, release=workers.stop)
 
 
 def array(x: np.ndarray, session: Session, options: Options | None = None) -> np.ndarray:
@@ -174,6 +77,9 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
     options = options or Options()
     workers = Workers(session, options)
     try:
+        if noisy.header.kind == "audio":
+            outputs = segments([noisy.data], noisy.header, workers, options)
+            return np.concatenate([y for _, y in outputs], axis=1)
         height = noisy.header.length or 1
         frames = (noisy.data[:, top : top + height] for top in range(0, noisy.data.shape[1], height))
         return np.concatenate([y for _, y in _windows(frames, noisy.header, workers, options)], axis=1)
@@ -181,8 +87,8 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
         workers.stop()
 
 
-def _stream(source: Source, sink: Sink, workers: Workers, options: Options) -> tuple[float, float, float]:
-    """Read, infer and write; returns noise before, noise after and residual, in 8-bit steps."""
+def _picture(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
+    """Read, infer and write; noise and residual are in 8-bit steps."""
     before, after, removed = NoiseMeter(), NoiseMeter(), ResidualMeter()
     for x, y in _windows(source.blocks(), source.header, workers, options):
         sink.write(y)
@@ -190,7 +96,22 @@ def _stream(source: Source, sink: Sink, workers: Workers, options: Options) -> t
         after.add(y)
         removed.add(x[:, ::16], y[:, ::16])  # every 16th row is plenty for a mean
         del x, y  # before the next window is made
-    return before.std(), after.std(), removed.rms()
+    return Result(job, noise_before=before.std(), noise_after=after.std(), residual=removed.rms())
+
+
+def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
+    """Read, infer and write; the level of the noise is in dB of full scale."""
+    rate = source.header.rate
+    assert rate is not None, "a recording has a rate"
+    before, after = LevelMeter(rate), LevelMeter(rate)
+    length = 0
+    for x, y in segments(source.blocks(), source.header, workers, options):
+        sink.write(y)
+        before.add(x)
+        after.add(y)
+        length += x.shape[1]
+        del x, y
+    return Result(job, size=length, noise_before=before.level(), noise_after=after.level())
 
 
 def _windows(
@@ -198,7 +119,7 @@ def _windows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile."""
     assert header.length is not None, "a picture knows its height"
-    card = workers.session.card
+    card = workers.session("image").card
     rows, columns = plan(header, card.halo, card.multiple, options.tile)
     blocks = iter(blocks)
     for _ in range(header.frames):
@@ -238,7 +159,8 @@ class _Window:
     def __init__(
         self, cut: tiles.Cut, data: np.ndarray, header: Header, columns: list[tiles.Cut], workers: Workers
     ):
-        card = workers.session.card
+        session = workers.session("image")
+        card = session.card
         self.x = data[:, cut.keep]
         self.y = np.empty(self.x.shape, np.float32)
         self.tiles = []
@@ -248,7 +170,7 @@ class _Window:
                 target = self.y[first:last, :, column.start : column.stop]
                 for which, sample in card.lift(data[first:last, :, column.read]):
                     crop = _Crop(target[which], card, len(group), cut.keep, column.keep)
-                    self.tiles.append(Tile(sample, crop))
+                    self.tiles.append(Tile(session, sample, crop))
         for tile in self.tiles:
             workers.submit(tile)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import BinaryIO
 
@@ -12,6 +14,8 @@ import numpy as np
 
 from denoise_cli import media, pipeline
 from denoise_cli.corrupt import Chain
+from denoise_cli.corrupt.level import active_level
+from denoise_cli.corrupt.sounds import rate_of
 from denoise_cli.media.files import Job
 from denoise_cli.metrics import ResidualMeter
 from denoise_cli.pipeline import Result
@@ -21,10 +25,10 @@ from denoise_cli.signal import Sink, Source
 def run(
     jobs: Iterable[Job], noise: Chain, *, seed: int = 0, hands: int = 2, floating: bool = False
 ) -> Iterator[Result]:
-    """Corrupt every job; yields a Result for each as it is done. `floating` writes float TIFF, unclipped.
+    """Corrupt every job; yields a Result for each as it is done. `floating` writes float samples, unclipped.
 
     The noise of a file depends on the seed and on the file's bytes alone: not on its name, its folder,
-    the other files, or how many are done at once.
+    the other files, or how many are done at once. A file for which the noise makes no sense fails alone.
     """
 
     def work(job: Job, source: Source, sink: Sink) -> Result:
@@ -37,12 +41,70 @@ def run(
     yield from pipeline.each(jobs, work, hands, open_sink=partial(media.open_sink, floating=floating))
 
 
-def blocks(source: Source, noise: Chain, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (clean, noisy) blocks of a file, (C, n, W) float32 each; an evaluation with this seed sees the same."""
+def blocks(
+    source: Source, noise: Chain, seed: int, *, again: Callable[[], Source] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (clean, noisy) blocks of a file, (C, n, W) float32 each; an evaluation with this seed sees the same.
+
+    Parameters
+    ----------
+    source
+        Opened and not yet read.
+    again
+        Opens the file once more; by default through ``source.file``. Called only where a part of the noise
+        asks for the level of the clean signal, which takes a pass over it before the first block comes.
+
+    Raises
+    ------
+    InputError
+        The noise makes no sense for such a file, or the file is damaged.
+    """
+    header = source.header
+    noise.check(header)  # before the pass over a long file
+    level = None
+    if noise.asks_level:
+        with closing((again or partial(_again, source))()) as other:
+            level = active_level(other.blocks(), rate_of(header))
     rng = np.random.default_rng([seed, fingerprint(source.file)])
-    drawn = noise.drawn(rng)
+    hit = noise.stream(header, rng, level)
     for block in source.blocks():
-        yield block, drawn(block, rng)
+        yield block, hit(block)
+
+
+def _again(source: Source) -> Source:
+    """Open a recording a second time; the first one's decoder stays where it is."""
+    from denoise_cli.media import audio
+
+    return audio.open_audio(io.BufferedReader(View(source.file)), getattr(source, "name", "-"))
+
+
+class View(io.RawIOBase):
+    """The bytes of an open file with a position of their own, which a duplicate descriptor would share."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self.fileno()).st_size}
+        self._position = max(0, start[whence] + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        read = os.preadv(self.fileno(), [buffer], self._position)
+        self._position += read
+        return read
 
 
 def fingerprint(file: BinaryIO) -> int:

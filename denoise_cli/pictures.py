@@ -198,5 +198,15 @@ def _grid(
     return page
 
 
+def stacked(pages: Sequence[Image.Image]) -> Image.Image:
+    """Finished pages below each other, on white, as one."""
+    page = Image.new("RGB", (max(p.width for p in pages), sum(p.height for p in pages)), PAPER)
+    y = 0
+    for part in pages:
+        page.paste(part, (0, y))
+        y += part.height
+    return page
+
+
 def typeface(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)

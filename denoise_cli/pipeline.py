@@ -15,17 +15,19 @@ from dataclasses import dataclass, replace
 from denoise_cli import media
 from denoise_cli.errors import DenoiseError, NoSpaceError, UnavailableError, UsageError
 from denoise_cli.media.files import Job
-from denoise_cli.signal import Sink, Source
+from denoise_cli.signal import Kind, Sink, Source
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one job. Noise and residual are in 8-bit steps, None where not measured."""
+    """What became of one job. Noise and residual are in 8-bit steps, or dB of full scale; None: not measured."""
 
     job: Job
     seconds: float = 0.0
-    size: int = 0  # pixels, all frames together
-    noise_before: float | None = None  # estimated standard deviation
+    kind: Kind = "image"
+    size: int = 0  # pixels, all frames together; samples of a channel
+    duration: float | None = None  # seconds that a recording lasts
+    noise_before: float | None = None  # estimated standard deviation, or level of the noise
     noise_after: float | None = None
     residual: float | None = None  # rms of what was taken away
     error: str | None = None  # one line; None: done
@@ -102,7 +104,15 @@ def _one(job: Job, work: Work, open_sink: Callable[..., Sink]) -> Result:
                 sink.commit()
             finally:
                 sink.discard()
-            return replace(result, seconds=time.perf_counter() - began, size=source.header.size or 0)
+            header = source.header
+            size = result.size or header.size or 0  # of a stream only its end tells the length
+            return replace(
+                result,
+                seconds=time.perf_counter() - began,
+                kind=header.kind,
+                size=size,
+                duration=size / header.rate if header.rate else None,
+            )
     except (Stopped, NoSpaceError, UnavailableError, UsageError, BrokenPipeError):
         raise
     except DenoiseError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ def _row(result: Result) -> dict[str, Any]:
         "input": "-" if job.source is None else str(job.source),
         "output": "-" if job.target is None else str(job.target),
         "status": "done" if result.error is None else "failed",
-        "pixels": result.size,
+        "kind": result.kind,
+        "pixels": result.size if result.kind == "image" else None,
+        "duration": rounded(result.duration, 3),
         "seconds": round(result.seconds, 4),
         "noise_before": rounded(result.noise_before, 2),
         "noise_after": rounded(result.noise_after, 2),
@@ -39,18 +42,25 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
+def totals(results: Sequence[Result]) -> tuple[int, float]:
+    """Pixels of the pictures and seconds of the recordings."""
+    pixels = sum(result.size for result in results if result.kind == "image")
+    return pixels, math.fsum(result.duration or 0.0 for result in results)
+
+
 def document(
     results: Sequence[Result], seconds: float, skipped: int, missing: Sequence[tuple[str, str]] = (), **about: Any
 ) -> dict[str, Any]:
     """What a run did as plain values; `missing` holds the names that led to no file, with the reason."""
     nothing: dict[str, Any] = dict.fromkeys(_row(Result(Job(None, None, Path()))))
-    absent = [{**nothing, "input": name, "status": "failed", "pixels": 0, "error": why} for name, why in missing]
+    absent = [{**nothing, "input": name, "status": "failed", "error": why} for name, why in missing]
     failed = len(absent) + sum(result.error is not None for result in results)
-    pixels = sum(result.size for result in results)
+    pixels, duration = totals(results)
     return {
         **about,
         "files": len(results) + len(absent), "failed": failed, "skipped": skipped,
-        "megapixels": round(pixels / 1e6, 3), "seconds": round(seconds, 3), "results": rows(results) + absent,
+        "megapixels": round(pixels / 1e6, 3), "duration": round(duration, 3), "seconds": round(seconds, 3),
+        "results": rows(results) + absent,
     }  # fmt: skip
 
 

@@ -28,7 +28,9 @@ def parse_device(device: str) -> tuple[str, int]:
 
 
 class Session:
-    """An opened model: ``session(x)`` maps (N, C, H, W) float32 to the same shape. Safe to call from threads.
+    """An opened model: ``session(x)`` maps float32 to the same shape. Safe to call from threads.
+
+    x is (N, C, H, W) for pictures and (N, C, T), with any C, for recordings.
 
     Raises ModelError for a file that is not a model of ours or lies about itself, BackendError where
     the runtime or the named device is missing.
@@ -82,17 +84,24 @@ class Session:
         names = [node.name for node in inputs]
         if names != wanted or len(outputs) != 1:
             raise ModelError(f"{self.path}: inputs are {names}, but its card says {wanted}")
+        axes = "(N, C, T)" if self.card.kind == "audio" else "(N, C, H, W)"
         for node in (inputs[0], outputs[0]):
             fixed = [size for size in node.shape[2:] if isinstance(size, int)]
-            if node.type != "tensor(float)" or len(node.shape) != 4 or fixed:
-                raise ModelError(f"{self.path}: {node.name} is {node.type} {node.shape}, not float (N, C, H, W)")
-        if inputs[0].shape[1] != self.card.channels:
+            if node.type != "tensor(float)" or len(node.shape) != axes.count(",") + 1 or fixed:
+                raise ModelError(f"{self.path}: {node.name} is {node.type} {node.shape}, not float {axes}")
+        channels = inputs[0].shape[1]
+        if self.card.kind == "audio":
+            if isinstance(channels, int):
+                raise ModelError(f"{self.path}: takes {channels} channels; a model for recordings takes any number")
+        elif channels != self.card.channels:
             raise ModelError(
                 f"{self.path}: takes {inputs[0].shape[1]} channels, its card says {self.card.channels}"
             )
 
     def __call__(self, x: np.ndarray, sigma: float | None = None) -> np.ndarray:
-        """Denoise (N, C, H, W) float32, H and W multiples of `card.multiple`; sigma in [0, 1].
+        """Denoise float32 x, (N, C, H, W) or (N, C, T), whose H and W or T are multiples of `card.multiple`.
+
+        `sigma` in [0, 1] is told to a model that takes it.
 
         Raises ModelError if what comes out has another shape or is not finite, OutOfMemory where the
         device has no room for it.

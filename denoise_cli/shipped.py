@@ -9,7 +9,7 @@ from denoise_cli.errors import ModelError
 _PACKAGE = Path(__file__).resolve().parent
 FOLDERS = (_PACKAGE / "_models", _PACKAGE.parent / "models")  # wheel; checkout and editable install
 
-DEFAULTS = {"image": "image"}  # kind of file -> name of the model
+DEFAULTS = {"image": "image", "audio": "speech"}  # kind of file -> name of the model
 
 
 def names() -> list[str]:

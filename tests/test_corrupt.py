@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from denoise_cli.corrupt import CORRUPTIONS, Chain, Gaussian, Masking, SaltPepper, Span, parse
+from denoise_cli.corrupt import CORRUPTIONS, PICTURES, Chain, Gaussian, Masking, SaltPepper, Span, parse
 from denoise_cli.errors import UsageError
+from denoise_cli.signal import Header
 
 HALF = np.full((3, 200, 300), 0.5, np.float32)
 
@@ -131,6 +132,9 @@ def test_default_specs_print_as_their_name_and_parse_back(name):
         "poisson:peak=1-100",
         "masking:amount=0.1-0.5,size=8,value=1",
         "salt-pepper:amount=0.3,salt=0.25,p=0.5",
+        "gaussian:snr=-5-20",
+        "pink:snr=10+hum:frequency=60,std=0.01-0.1,harmonics=3",
+        "clicks:rate=1-9,level=1,width=1+dropouts:length=5+clipping:crest=6,p=0.5",
     ],
 )
 def test_specs_and_their_text_are_inverses(spec):
@@ -152,6 +156,11 @@ def test_specs_and_their_text_are_inverses(spec):
         ("salt-pepper:amount=2", "in 0..1"),
         ("jpeg:quality=0", "in 1..100"),
         ("", "unknown noise"),
+        ("gaussian:std=3,snr=10", "std or snr, not both"),
+        ("uniform:width=3,snr=10", "width or snr, not both"),
+        ("clipping:threshold=1,crest=3", "threshold or crest, not both"),
+        ("pink:std=2", "in 0..1"),
+        ("hum:frequency=0", "at least 1"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_the_choices(spec, said):
@@ -161,10 +170,31 @@ def test_a_wrong_spec_is_refused_with_the_choices(spec, said):
 
 def test_the_input_is_never_changed():
     x = HALF.copy()
-    for name in CORRUPTIONS:
-        parse(name)(x, rng())
-        assert np.array_equal(x, HALF), name
+    for kind in PICTURES:
+        kind()(x, rng())
+        assert np.array_equal(x, HALF), kind.name
 
 
 def test_chain_prints_its_parts():
     assert str(Chain((Gaussian(std=5), Gaussian(std=7)))) == "gaussian:std=5+gaussian:std=7"
+
+
+@pytest.mark.parametrize("spec", ["pink", "brown", "hum", "clicks", "dropouts", "clipping"])
+def test_noise_of_recordings_is_not_for_pictures(spec):
+    with pytest.raises(UsageError, match="for recordings"):
+        parse(spec)(HALF, rng())
+
+
+def test_an_snr_is_not_for_pictures():
+    with pytest.raises(UsageError, match="gaussian: snr is for recordings, std for pictures"):
+        parse("gaussian:snr=10")(HALF, rng())
+
+
+@pytest.mark.parametrize("spec", ["gaussian:std=0-55+salt-pepper:p=0.5", "speckle+poisson+jpeg+masking:size=4"])
+def test_a_stream_of_blocks_is_what_the_drawn_chain_gives_block_after_block(spec):
+    header = Header(kind="image", channels=3, length=200, width=300)
+    one, other = rng(5), rng(5)
+    hit, drawn = parse(spec).stream(header, one), parse(spec).drawn(other)
+    for top in range(0, 200, 64):
+        block = HALF[:, top : top + 64]
+        assert np.array_equal(hit(block), drawn(block, other))

@@ -102,7 +102,7 @@ def test_output_is_a_folder_or_a_file(inside: Path) -> None:
 
 def test_tag_and_suffix(inside: Path) -> None:
     plant(inside, "a.png", "f/c.png")
-    assert names(["a.png", "f"], tag="noisy", suffix=".tif") == {
+    assert names(["a.png", "f"], tag="noisy", suffix=lambda end: ".tif") == {
         "a.png": "a.noisy.tif",
         "f/c.png": "f.noisy/c.tif",
     }
@@ -168,7 +168,7 @@ def test_two_inputs_in_one_output_are_refused(inside: Path) -> None:
     with pytest.raises(RefusedError, match=r"a/x\.png and b/x\.png would both be written to out/x\.png"):
         names(["a", "b"], "out")
     with pytest.raises(RefusedError, match=r"c/x\.jpg and c/x\.png"):
-        names(["c"], suffix=".tif")
+        names(["c"], suffix=lambda end: ".tif")
     (name,) = names(["-", "-"])  # the same input twice is one job
     assert name == "None"
 

@@ -16,16 +16,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from denoise_cli import corrupt, nets
+from denoise_cli import corrupt, media, nets
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, TrainingError, UsageError
 from denoise_cli.session import Session
-from denoise_cli.train import data, fit, loop, muon
+from denoise_cli.train import data, fit, loop, muon, tasks
 from denoise_cli.train.export import export, receptive_radius
 from denoise_cli.train.losses import LOSSES
+from denoise_cli.train.pictures import Pictures
 
 CPU = torch.device("cpu")
 TINY = {"widths": (8, 16), "blocks": (1, 1)}
+NOISE = corrupt.parse("gaussian:std=25")
 OPTIONS = loop.Options(net=TINY, batch_size=4, patch=16, warmup=2, ema=0.9, steps=8, gray=0.5)
 
 
@@ -44,7 +46,9 @@ def begin(options: loop.Options = OPTIONS, net: nn.Module | None = None) -> loop
 
 def patches(options: loop.Options = OPTIONS) -> data.Patches:
     pictures = [(scene(30, 40, seed=n) * 255).round().astype(np.uint8) for n in range(3)]
-    return data.Patches(pictures, options.patch, options.batch_size, options.seed, options.gray)
+    return data.Patches(
+        pictures, corrupt.parse(options.noise), options.patch, options.batch_size, options.seed, options.gray
+    )
 
 
 def tensors(state: loop.State) -> dict[str, torch.Tensor]:
@@ -220,7 +224,7 @@ def test_max_time_ends_near_its_time_with_the_rate_annealed_to_nothing():
     state = loop.train(begin(net=nn.Conv2d(3, 3, 3, padding=1)), options, patches())
     assert 1.5 <= state.elapsed < 2.5
     assert state.step > 10
-    assert state.optimiser.param_groups[0]["lr"] < 0.05 * options.lr
+    assert state.optimiser.param_groups[0]["lr"] < 0.05 * options.rate
 
 
 def test_the_first_report_knows_how_long_it_takes():
@@ -239,7 +243,7 @@ def test_the_rate_warms_up_and_follows_a_cosine():
     rates = []
     for step in range(101):
         loop._set_lr(state.optimiser, options, step, step / 100)
-        rates.append(state.optimiser.param_groups[0]["lr"] / options.lr)
+        rates.append(state.optimiser.param_groups[0]["lr"] / options.rate)
     assert rates[0] == pytest.approx(0.1)
     assert rates[50] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0)
@@ -304,7 +308,7 @@ def test_patches_are_pieces_of_the_pictures():
         for k in range(4) for turned in (np.rot90(picture, k, (1, 2)), np.rot90(picture, k, (1, 2))[:, :, ::-1])
         for y in range(6) for x in range(6)
     }  # fmt: skip
-    batch = data.Patches([picture], 4, 200, 0).batch(0)
+    batch = data.Patches([picture], NOISE, 4, 200, 0).batch(0)
     levels = (batch.clean * 255).round().astype(np.uint8)
     found = {sample.tobytes() for sample in levels}
     assert found <= pieces
@@ -315,10 +319,10 @@ def test_patches_are_pieces_of_the_pictures():
 def test_small_pictures_are_mirrored_up_to_the_patch():
     row = np.arange(5, dtype=np.uint8)
     picture = np.broadcast_to(row, (1, 20, 5))
-    (kept,) = data.Patches([picture], 8, 1, 0).pictures
+    (kept,) = data.Patches([picture], NOISE, 8, 1, 0).pictures
     assert kept.shape == (1, 20, 8)
     assert list(kept[0, 0]) == [0, 1, 2, 3, 4, 4, 3, 2]
-    assert data.Patches([picture], 32, 2, 0).batch(0).clean.shape == (2, 1, 32, 32)
+    assert data.Patches([picture], NOISE, 32, 2, 0).batch(0).clean.shape == (2, 1, 32, 32)
 
 
 def test_sixteen_bits_stay_and_eight_bits_are_kept_small(tmp_path):
@@ -329,7 +333,7 @@ def test_sixteen_bits_stay_and_eight_bits_are_kept_small(tmp_path):
     assert a.dtype == np.float32
     assert np.array_equal((a[0] * 65535).round().astype(np.uint16), levels)
     assert b.dtype == np.uint8
-    batch = data.Patches([a], 16, 4, 0).batch(0)
+    batch = data.Patches([a], NOISE, 16, 4, 0).batch(0)
     assert len(np.unique(batch.clean)) > 256
 
 
@@ -358,7 +362,9 @@ def test_files_that_cannot_be_read_are_named_and_left_out(tmp_path, folder):
 def test_a_gray_sample_has_one_noise_in_all_channels(spec):
     clean = torch.rand(6, 1, 16, 16).expand(-1, 3, -1, -1)
     gray = torch.tensor([True, False] * 3).reshape(-1, 1, 1, 1)
-    noisy = loop._corrupt(clean, gray, corrupt.parse(spec), torch.Generator().manual_seed(0))
+    stream = data.Patches([np.zeros((3, 16, 16), np.uint8)], corrupt.parse(spec), 16, 6, 0)
+    noisy, same = stream.pair(data.Batch(clean.numpy(), gray.numpy()), CPU, torch.Generator().manual_seed(0))
+    assert torch.equal(same, clean)
     for sample, is_gray in zip(noisy, gray.flatten(), strict=True):
         assert torch.equal(sample[0], sample[1]) == torch.equal(sample[0], sample[2]) == bool(is_gray)
     assert not torch.equal(noisy, clean)
@@ -441,10 +447,16 @@ def test_an_export_that_differs_from_torch_is_refused(tmp_path, monkeypatch):
 # --- A whole training, as far as it is refused before it begins -------------------------------------------
 
 
+def train_on(folder, output, options, val=None, channels=None, **more):
+    return fit.fit(Pictures(folder, options, val, channels), output, **more)
+
+
 @pytest.mark.parametrize(
     ("changed", "more", "message"),
     [
         ({"loss": "bce"}, {}, "bce needs an output in"),
+        ({"noise": "pink"}, {}, "pink"),
+        ({"noise": "gaussian:snr=10"}, {}, "snr"),
         ({"patch": 18}, {}, "multiple of 4"),
         ({}, {"channels": 2}, "choose from 1, 3"),
         ({}, {"device": "tpu"}, "choose from auto"),
@@ -457,7 +469,7 @@ def test_an_export_that_differs_from_torch_is_refused(tmp_path, monkeypatch):
 )
 def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, changed, more, message):
     with pytest.raises(UsageError, match=message):
-        fit.fit(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
+        train_on(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
     assert not list(tmp_path.glob("m.*"))
 
 
@@ -468,17 +480,17 @@ def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, cha
 def test_it_is_refused_before_a_picture_is_read(folder, tmp_path, monkeypatch, changed, more):
     monkeypatch.setattr(data, "load", lambda *arguments: pytest.fail("pictures were read"))
     with pytest.raises((UsageError, ModelError)):
-        fit.fit(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
+        train_on(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
 
 
 def test_to_overwrite_leaves_the_checkpoint_until_training_can_begin(folder, tmp_path):
     (tmp_path / "m.ckpt").write_bytes(b"hours of work")
     with pytest.raises(UsageError):
-        fit.fit(tmp_path / "absent", tmp_path / "m.onnx", OPTIONS, overwrite=True)
+        train_on(tmp_path / "absent", tmp_path / "m.onnx", OPTIONS, overwrite=True)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_text("no picture")
     with pytest.raises(TrainingError):
-        fit.fit(tmp_path / "bad", tmp_path / "m.onnx", OPTIONS, overwrite=True)
+        train_on(tmp_path / "bad", tmp_path / "m.onnx", OPTIONS, overwrite=True)
     assert (tmp_path / "m.ckpt").read_bytes() == b"hours of work"
 
 
@@ -494,10 +506,10 @@ def test_a_level_of_a_net_may_be_a_number():
 def test_one_picture_in_ninety_is_held_out_and_never_trained_on(tmp_path):
     for n in range(4):
         write_png(tmp_path / f"{n}.png", scene(8, 8))
-    training, validation = fit._split(tmp_path, None)
+    training, validation = tasks.split(tmp_path, None, media.IMAGE_SUFFIXES, "pictures")
     assert (len(training), len(validation)) == (3, 1)
     assert not set(training) & set(validation)
-    training, validation = fit._split(tmp_path, tmp_path / "2.png")
+    training, validation = tasks.split(tmp_path, tmp_path / "2.png", media.IMAGE_SUFFIXES, "pictures")
     assert (len(training), validation) == (3, [tmp_path / "2.png"])
 
 

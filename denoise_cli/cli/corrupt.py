@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,12 +16,33 @@ def corrupt(
     output: opt.Output = None,
     std: Annotated[
         str | None,
-        typer.Option("--std", help="Gaussian noise, in 8-bit steps: 50, or a range 0-55 drawn per file."),
+        typer.Option(
+            "--std",
+            help="White noise: in 8-bit steps for pictures, 50; full scale = 1 for recordings, 0.05. "
+            "A range such as 0-55 is drawn from for every file.",
+        ),
     ] = None,
-    mean: Annotated[str, typer.Option("--mean", help="Mean of the Gaussian noise, in 8-bit steps.")] = "0",
+    mean: Annotated[str, typer.Option("--mean", help="Mean of the white noise, in the unit of --std.")] = "0",
+    snr: Annotated[
+        str | None,
+        typer.Option(
+            "--snr",
+            metavar="DB",
+            help="White noise, or that of --noise-file, so far below a recording's active level.",
+        ),
+    ] = None,
+    noise_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--noise-file",
+            metavar="FILE|DIR",
+            help="Mix a noise recording into recordings, at --snr: looped, from a random place on.",
+        ),
+    ] = None,
     noise: opt.Noise = None,
     clip: Annotated[
-        bool, typer.Option("--clip/--no-clip", help="Clip and round to the file's depth, or write float TIFF.")
+        bool,
+        typer.Option("--clip/--no-clip", help="Clip and round to the file's depth, or write float TIFF and WAV."),
     ] = True,
     seed: opt.Seed = 0,
     workers: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Files at once.")] = 2,
@@ -31,8 +53,15 @@ def corrupt(
 ) -> None:
     """Add noise: folder/ becomes folder.noisy/, x.png becomes x.noisy.png.
 
-    Noise specs: gaussian:std=25,mean=0  uniform:width=25  speckle:std=0.2  poisson:peak=100
-    salt-pepper:amount=0.1,salt=0.5  masking:amount=0.25,size=1,value=0  jpeg:quality=75  quantise:bits=8.
+    For both: gaussian:std=25,mean=0  uniform:width=25  speckle:std=0.2  salt-pepper:amount=0.1,salt=0.5
+    masking:amount=0.25,size=1,value=0  quantise:bits=8. In recordings full scale is 1 and a size is in ms.
+
+    For pictures: poisson:peak=100  jpeg:quality=75.
+
+    For recordings: pink:std=0.05  brown:std=0.05  hum:frequency=50,std=0.05,harmonics=8
+    clicks:rate=5,level=0.5,width=3  dropouts:rate=2,length=20  clipping:threshold=0.5 (or crest=DB).
+    Noise that is added takes snr=DB instead of a strength, against the level of the file where it is not silent.
+
     Any number may be a range, as in gaussian:std=0-55, and p=0.5 applies it to half of the files.
     The same seed and file give the same noise, whatever else is done.
     """
@@ -42,14 +71,24 @@ def corrupt(
     from denoise_cli.errors import UsageError
 
     chain = parse(noise or [])
+    if noise_file is not None:
+        from denoise_cli.noise_file import NoiseFile
+
+        if snr is None:
+            raise UsageError("--noise-file needs a loudness: --snr 10")
+        chain = Chain((NoiseFile.of(noise_file, snr), *chain.parts))
+    if std is not None and snr is not None and noise_file is None:
+        raise UsageError("white noise takes --std or --snr, not both")
     if std is not None:
         chain = Chain((Gaussian(std=std, mean=mean), *chain.parts))
+    elif snr is not None and noise_file is None:
+        chain = Chain((Gaussian(snr=snr, mean=mean), *chain.parts))
     elif mean != "0":
-        raise UsageError("--mean goes with --std")
+        raise UsageError("--mean goes with --std, or with --snr for white noise")
     if not chain.parts:
-        raise UsageError("say what noise: --std 25, or --noise SPEC")
+        raise UsageError("say what noise: --std 25, --snr 10 or --noise SPEC")
     found, todo, skipped = listing.plan(
-        inputs, None, output, on_exists, tag="noisy", suffix=None if clip else ".tif"
+        inputs, None, output, on_exists, tag="noisy", suffix=None if clip else _float_suffix
     )
     if dry_run:
         listing.show(todo, skipped)
@@ -61,3 +100,10 @@ def corrupt(
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), time.perf_counter() - began)
     raise typer.Exit(1 if found.missing or any(result.error for result in results) else 0)
+
+
+def _float_suffix(suffix: str) -> str:
+    """What holds unclipped samples: float WAV for recordings, float TIFF for all else."""
+    from denoise_cli import media
+
+    return ".wav" if suffix.lower() in media.AUDIO_SUFFIXES else ".tif"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from denoise_cli.cli import options as opt
+from denoise_cli.cli import scores as forms
 from denoise_cli.cli import screen
 
 if TYPE_CHECKING:
-    from denoise_cli.evaluate import Row, Scored
-
-SHEET_ROWS = 8
+    from denoise_cli.evaluate import AnyRow, Pair
+    from denoise_cli.signal import Kind
 
 
 def evaluate(
@@ -37,6 +38,10 @@ def evaluate(
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     tile: opt.Tile = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="LIST", help="For recordings, e.g. si-sdr,stoi.", show_default="all"),
+    ] = None,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="FILE", help="Draw original, noisy, denoised: .png or .jpg.")
     ] = None,
@@ -47,11 +52,14 @@ def evaluate(
     ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Measure PSNR, SSIM and speed.
+    """Measure PSNR, SSIM and speed of pictures; SI-SDR, SNR, LSD, STOI, PESQ and speed of recordings.
 
     denoise eval NOISY CLEAN: pairs by relative path.
 
     denoise eval CLEAN --noise gaussian:std=25: the noise is made here, clipped and rounded as in a file.
+
+    Recordings are scored at their own rate and length, and no delay is forgiven. --metrics chooses from si-sdr,
+    snr, seg-snr, lsd, and, with pip install "denoise-cli[speech]", stoi, estoi, pesq-wb, pesq-nb.
     """
     from denoise_cli import evaluate as library
     from denoise_cli import report as reports
@@ -80,52 +88,66 @@ def evaluate(
     check_writable([path for path in (csv, sheet) if path is not None])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
     matched = library.pairs(noisy_root, clean_root)
-    name, denoiser = ("noisy", None) if baseline else _denoiser(model, device, strength, std, tile, threads)
+    kinds = list(dict.fromkeys(pair.kind for pair in matched))
+    names = _metrics(metrics, kinds, quiet)
+    if threshold is not None:
+        _check_threshold(threshold[0], kinds, names)
+    name, denoiser = ("noisy", None) if baseline else _denoiser(kinds, model, device, strength, std, tile, threads)
 
-    rows: list[Row] = []
-    shown: list[Scored] = []  # with their pictures, so only as many as a sheet has room for
+    rows: list[AnyRow] = []
+    shown = forms.Sheet()
     failed = 0
     with screen.bar(total := len(matched) * len(levels), f"/{total} files", quiet=quiet or json) as bar:
         for label, one in levels:
-            for item in library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip):
+            scored = library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip, metrics=names)
+            for item in scored:
                 if isinstance(item, library.Failed):
                     failed += 1
-                    bar.say(item.error if item.pair.name in item.error else f"{item.pair.name}: {item.error}")
+                    bar.say(_about(item.pair, item.error))
                     continue
                 rows.append(item.row)
-                if sheet is not None and len(shown) < SHEET_ROWS:
-                    shown.append(item)
-                bar.update(completed=len(rows) + failed, note=f"{item.row.psnr:.2f} dB")
+                if sheet is not None:
+                    shown.add(item)
+                if not quiet:
+                    for note in item.notes:
+                        bar.say(_about(item.pair, note))
+                bar.update(completed=len(rows) + failed, note=item.row.headline)
     if not rows:
         raise typer.Exit(1)
-    groups = {
-        label: [row for row in rows if row.noise == label] for label in dict.fromkeys(row.noise for row in rows)
-    }
-    table = [_plain(row) for row in rows]
+    groups = forms.grouped(rows)
+    table = [forms.plain(row.flat()) for row in rows]
     if csv is not None:
+        everything = dict.fromkeys(key for row in table for key in row)  # two kinds have some columns each
         with Replacing(csv) as target:
-            target.file.write(reports.as_csv(table).encode("utf-8", "backslashreplace"))
+            text = reports.as_csv([{**everything, **row} for row in table])
+            target.file.write(text.encode("utf-8", "backslashreplace"))
             target.commit()
     if sheet is not None:
-        _draw(shown, sheet)
+        pictures.save(shown.drawn(), sheet)
     if json:
-        mean = [{"noise": label, **_finite(library.means(group))} for label, group in groups.items()]
         screen.put(reports.as_json({"model": name, "seed": seed, "files": len(matched), "failed": failed,
-                                          "mean": mean, "rows": table}))  # fmt: skip
+                                          "mean": forms.means_of(groups), "rows": table}))  # fmt: skip
     elif not quiet:
-        _show(name, groups, per_file=sweep is None)
-    if threshold is not None:
-        metric, least = threshold
-        worst = min(library.means(group)[metric] for group in groups.values())
-        if worst < least:
-            screen.say(f"{metric} {worst:.4g} is under {least:g}")
-            raise typer.Exit(1)
+        forms.show(name, groups, per_file=sweep is None, baseline=baseline is not None)
+    if threshold is not None and not _reached(*threshold, groups):
+        raise typer.Exit(1)
     raise typer.Exit(1 if failed else 0)
 
 
+def _about(pair: Pair, message: str) -> str:
+    return message if pair.name in message else f"{pair.name}: {message}"
+
+
 def _denoiser(
-    model: str | None, device: str, strength: float, std: float | None, tile: int | None, threads: int | None
+    kinds: Collection[Kind],
+    model: str | None,
+    device: str,
+    strength: float,
+    std: float | None,
+    tile: int | None,
+    threads: int | None,
 ):
+    """The models' names and one function for all kinds of file; a model that is named has to serve for all."""
     from denoise_cli import denoise, memory, shipped
     from denoise_cli.session import Session
 
@@ -133,60 +155,67 @@ def _denoiser(
     settings = denoise.Options(
         strength=strength, std=std, tile=denoise.TILE if tile is None else tile, threads=threads
     )
-    session = Session(shipped.locate(model or shipped.DEFAULTS["image"]), device)
-    return session.card.name, lambda noisy: denoise.signal(noisy, session, settings)
+    if model:
+        session = Session(shipped.locate(model), device)
+        return session.card.name, lambda noisy: denoise.signal(noisy, session, settings)
+    sessions = {kind: Session(shipped.locate(shipped.DEFAULTS[kind]), device) for kind in kinds}
+    names = ", ".join(session.card.name for session in sessions.values())
+    return names, lambda noisy: denoise.signal(noisy, sessions[noisy.header.kind], settings)
+
+
+def _metrics(text: str | None, kinds: Collection[Kind], quiet: bool) -> list[str]:
+    """The metrics for recordings; by default all, and a line on those whose packages are missing."""
+    from denoise_cli.errors import UsageError
+    from denoise_cli.evaluate import sounds
+    from denoise_cli.metrics.speech import MEND
+
+    if text is not None:
+        if "audio" not in kinds:
+            raise UsageError("--metrics chooses those of recordings, and these are pictures")
+        return sounds.chosen(text)
+    names = sounds.installed()
+    missing = [metric.heading for name, metric in sounds.METRICS.items() if name not in names]
+    if missing and "audio" in kinds and not quiet:
+        screen.say(f"left out: {', '.join(missing)}; {MEND}")
+    return names
 
 
 def _threshold(text: str | None) -> tuple[str, float] | None:
     from denoise_cli.errors import UsageError
+    from denoise_cli.evaluate import sounds
 
     if text is None:
         return None
     metric, _, value = text.partition("=")
+    metric = metric.replace("-", "_")
+    known = ["psnr", "ssim", *(name for name, one in sounds.METRICS.items() if one.rising)]
     try:
-        if metric not in ("psnr", "ssim"):
+        if metric not in known:
             raise ValueError
         return metric, float(value)
     except ValueError:
-        raise UsageError(f'--fail-under "{text}": write psnr=28 or ssim=0.9') from None
+        choices = ", ".join(known)
+        raise UsageError(f'--fail-under "{text}": write psnr=28; the metrics are {choices}') from None
 
 
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity: the PSNR of equal pictures is written as null."""
-    return {
-        k: None if isinstance(v, float) and v in (float("inf"), float("-inf")) else v for k, v in values.items()
-    }
+def _check_threshold(metric: str, kinds: Collection[Kind], names: Collection[str]) -> None:
+    """Refuse a threshold that nothing could be held against, before any work."""
+    from denoise_cli.errors import UsageError
+
+    if metric not in names and metric not in ("psnr", "ssim"):
+        raise UsageError(f"--fail-under {metric}: it is not among the metrics that are computed")
+    kind, what = ("audio", "recordings") if metric in names else ("image", "pictures")
+    if kind not in kinds:
+        raise UsageError(f"--fail-under {metric}: there are no {what}")
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    values = asdict(row) | {"seconds_per_megapixel": row.seconds_per_megapixel}
-    return _finite({k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
+def _reached(metric: str, least: float, groups: forms.Groups) -> bool:
+    """Whether every mean is at least so high; says so where one is not."""
+    from denoise_cli.evaluate import means
 
-
-def _show(name: str, groups: dict[str, list[Row]], per_file: bool) -> None:
-    from denoise_cli import evaluate as library
-
-    headings = ["file" if per_file else "noise", "noisy dB", "noisy SSIM", "PSNR dB", "SSIM", "s/MP"]
-
-    def cells(first: str, values: dict[str, float]) -> list[str]:
-        noisy_psnr, noisy_ssim, psnr, ssim, pace = (values[metric] for metric in library.METRICS)
-        return [first, f"{noisy_psnr:.2f}", f"{noisy_ssim:.4f}", f"{psnr:.2f}", f"{ssim:.4f}", f"{pace:.3f}"]
-
-    lines = []
-    for label, rows in groups.items():
-        if per_file:
-            lines += [cells(row.file, {m: getattr(row, m) for m in library.METRICS}) for row in rows]
-        mean = library.means(rows)
-        lines.append(cells(f"mean of {len(rows)}" if per_file else label, mean))
-    screen.table(headings, lines, title=f"model {name}")
-
-
-def _draw(shown: list[Scored], path: Path) -> None:
-    from denoise_cli import pictures
-
-    sheet = pictures.sheet(
-        [[item.clean, item.noisy, item.denoised] for item in shown],
-        ["original", "noisy", "denoised"],
-        [[item.pair.name, f"{item.row.noisy_psnr:.2f} dB", f"{item.row.psnr:.2f} dB"] for item in shown],
-    )
-    pictures.save(sheet, path)
+    every = [mean[metric] for mean in map(means, groups.values()) if metric in mean]
+    worst = min(every, key=lambda mean: -math.inf if math.isnan(mean) else mean, default=math.nan)
+    if worst >= least:
+        return True
+    screen.say(f"no file has a {metric}" if math.isnan(worst) else f"{metric} {worst:.4g} is under {least:g}")
+    return False

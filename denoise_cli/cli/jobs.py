@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from denoise_cli.cli.options import OnExists
 from denoise_cli.errors import UsageError
 from denoise_cli.media import SUFFIXES, files
 from denoise_cli.pipeline import Result
+from denoise_cli.report import totals
 
 
 def plan(
@@ -22,7 +23,7 @@ def plan(
     on_exists: OnExists | None,
     *,
     tag: str,
-    suffix: str | None = None,
+    suffix: Callable[[str], str] | None = None,
     binary_out: bool = True,
 ) -> tuple[files.Found, list[files.Job], list[files.Job]]:
     """Find the jobs, settle what exists, and refuse what cannot work before any work is done.
@@ -76,31 +77,36 @@ def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:
     if skipped:
         there = _count(len(skipped), "file is", "files are")
         return f"nothing to do: {there} finished already (--on-exists overwrite does them again)"
-    return "" if found.missing else "no pictures found"  # what is missing has been named
+    return "" if found.missing else "no pictures or recordings found"  # what is missing has been named
 
 
 def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) -> list[Result]:
     """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose)."""
     done: list[Result] = []
-    pixels = 0
     with closing(results) as stream, screen.bar(total, f"/{total} files", quiet=quiet) as bar:  # type: ignore[type-var]
         for result in stream:
             done.append(result)
-            pixels += result.size
             name = "-" if result.job.source is None else files.printable(result.job.source)
             if result.error is not None:
                 bar.say(result.error if result.error.startswith(name) else f"{name}: {result.error}")
             elif verbose:
                 bar.say(f"{name}: {_detail(result)}")
-            bar.update(advance=1, note=f"{pixels / 1e6:.1f} MP")
+            bar.update(advance=1, note=_amount(*totals(done)))
     return done
+
+
+def _amount(pixels: int, duration: float, digits: int = 1) -> str:
+    """``12.3 MP``, ``0:01:02 of sound``, or both."""
+    parts = [f"{pixels / 1e6:.{digits}f} MP"] if pixels or not duration else []
+    return " and ".join(parts + ([f"{screen.clock(duration)} of sound"] if duration else []))
 
 
 def _detail(result: Result) -> str:
     noise = ""
     if result.noise_before is not None:
-        noise = f", noise {result.noise_before:.1f} -> {result.noise_after:.1f}"
-    return f"{result.size / 1e6:.2f} MP in {result.seconds:.2f} s{noise}"
+        unit = " dB" if result.kind == "audio" else ""
+        noise = f", noise {result.noise_before:.1f} -> {result.noise_after:.1f}{unit}"
+    return f"{_amount(*totals([result]), 2)} in {result.seconds:.2f} s{noise}"
 
 
 def summary(results: Sequence[Result], skipped: int, missing: int, seconds: float) -> None:
@@ -109,11 +115,12 @@ def summary(results: Sequence[Result], skipped: int, missing: int, seconds: floa
     done = sum(result.error is None for result in results)
     if (done, failed, skipped) == (0, 1, 0):
         return
-    megapixels = sum(result.size for result in results) / 1e6
+    pixels, duration = totals(results)
     parts = [_count(done, "file", "files"), f"{failed} failed"] + ([f"{skipped} skipped"] if skipped else [])
-    screen.say(
-        f"{', '.join(parts)}; {megapixels:.1f} MP in {seconds:.1f} s, {megapixels / max(seconds, 1e-9):.2f} MP/s"
-    )
+    speed = [] if duration else [f"{pixels / 1e6 / max(seconds, 1e-9):.2f} MP/s"]
+    if duration and not pixels:
+        speed = [f"real-time factor {seconds / duration:.4f}"]
+    screen.say(f"{', '.join(parts)}; {', '.join([f'{_amount(pixels, duration)} in {seconds:.1f} s', *speed])}")
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -14,6 +14,11 @@ class OnExists(StrEnum):
     overwrite = "overwrite"
 
 
+class Clip(StrEnum):
+    clamp = "clamp"
+    rescale = "rescale"
+
+
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(metavar="INPUT...", help="Files, folders, globs, or - for stdin.", show_default=False),

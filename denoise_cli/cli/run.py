@@ -29,6 +29,29 @@ def run(
     ] = None,
     strength: opt.Strength = 1.0,
     std: opt.Std = None,
+    link: Annotated[
+        bool, typer.Option("--link/--no-link", help="Recordings: one gain for all channels, or each for itself.")
+    ] = True,
+    atten_lim: Annotated[
+        float | None,
+        typer.Option(
+            "--atten-lim", metavar="DB", help="Recordings: lower noise by at most so much.", show_default="no limit"
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None,
+        typer.Option(
+            "--sample-rate", metavar="HZ", help="Recordings: write at this rate.", show_default="the input's"
+        ),
+    ] = None,
+    bit_depth: Annotated[
+        str | None,
+        typer.Option("--bit-depth", help="Recordings: 8, 16, 24, 32 or float.", show_default="the input's"),
+    ] = None,
+    clip: Annotated[
+        opt.Clip,
+        typer.Option("--clip", help="Recordings: what exceeds full scale is cut, or the whole file lowered."),
+    ] = opt.Clip.clamp,
     device: opt.Device = "auto",
     threads: opt.Threads = None,
     batch: opt.Batch = None,
@@ -45,19 +68,26 @@ def run(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Clean files, whole folders or a pipe.
+    """Clean pictures and recordings: files, whole folders or a pipe.
 
     folder/ becomes folder.denoised/, x.png becomes x.denoised.png; finished files of a folder are skipped,
     so a stopped run goes on where it was. Exit codes: 0 done, 1 some files failed, 2 usage, 3 no model.
     """
-    from denoise_cli import denoise, memory, shipped
+    from denoise_cli import denoise, media, memory, shipped
     from denoise_cli import report as reports
     from denoise_cli.cli import jobs as listing
     from denoise_cli.media import files
+    from denoise_cli.media.audio import AudioOptions
     from denoise_cli.session import Session
 
     settings = denoise.Options(
-        strength=strength, std=std, tile=denoise.TILE if tile is None else tile, batch=batch, threads=threads
+        strength=strength,
+        std=std,
+        tile=denoise.TILE if tile is None else tile,
+        batch=batch,
+        threads=threads,
+        link=link,
+        atten_lim=atten_lim,
     )
     if report is not None:
         reports.check(report)
@@ -68,7 +98,7 @@ def run(
     if dry_run:
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
-    about: dict[str, Any] = {"model": model or shipped.DEFAULTS["image"], "strength": strength}
+    about: dict[str, Any] = {"model": model or "by kind of file", "strength": strength}
     if not todo:
         if not quiet:
             screen.say(listing.nothing(found, skipped))
@@ -76,18 +106,27 @@ def run(
         raise typer.Exit(1 if failures else 0)
 
     memory.keep_freed()
-    session = Session(shipped.locate(model or shipped.DEFAULTS["image"]), device)
-    if session.fell_back and not quiet:
-        screen.say("the GPU could not be opened; running on the processor")
+    opened: dict[str, Session] = {}
+
+    def open_model(kind: str) -> Session:
+        session = opened[kind] = Session(shipped.locate(model or shipped.DEFAULTS[kind]), device)
+        if session.fell_back and not quiet:
+            screen.say("the GPU could not be opened; running on the processor")
+        return session
+
+    kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
+    models: Any = (
+        open_model(kinds.pop() if len(kinds) == 1 else "image") if model or len(kinds) == 1 else open_model
+    )
     began = time.perf_counter()
-    stream = denoise.run(todo, session, settings)
+    stream = denoise.run(todo, models, settings, AudioOptions(sample_rate, bit_depth, clip.value))
     if compare is not None:
         stream = _compared(stream, sheets)
     results = listing.follow(stream, len(todo), quiet, verbose)
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
 
-    about["model"] = session.card.name
+    about["model"] = ", ".join(session.card.name for session in opened.values()) or about["model"]
     _report(reports.document(results, seconds, len(skipped), found.missing, **about), report, json)
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), seconds)
@@ -119,7 +158,6 @@ def _sheets(jobs: Sequence[Job], folder: Path) -> dict[Job, Path]:
 def _compared(results: Iterator[Result], sheets: dict[Job, Path]) -> Iterator[Result]:
     """Draw the before / after picture of every file as it is done; one that fails is a failure of its file."""
     from denoise_cli import media, pictures
-    from denoise_cli.media import image
 
     with closing(results) as stream:  # type: ignore[type-var]
         for result in stream:
@@ -129,11 +167,21 @@ def _compared(results: Iterator[Result], sheets: dict[Job, Path]) -> Iterator[Re
             try:
                 source, target = result.job.source, result.job.target
                 assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
-                before, after = image.read(source).data, image.read(target).data
-                pictures.save(pictures.before_after(before, after), sheets[result.job])
+                pictures.save(_before_after(result.kind, source, target), sheets[result.job])
             except NoSpaceError:
                 raise
             except Exception as error:
                 reason = str(error) if isinstance(error, DenoiseError) else media.describe(error)
                 result = replace(result, error=f"denoised, but not compared: {reason}")
             yield result
+
+
+def _before_after(kind: str, source: Path, target: Path) -> Any:
+    from denoise_cli import pictures, spectrograms
+    from denoise_cli.media import audio, image
+
+    if kind == "image":
+        return pictures.before_after(image.read(source).data, image.read(target).data)
+    before, after = audio.read(source), audio.read(target)
+    assert before.header.rate is not None, "a recording has a rate"
+    return spectrograms.before_after(before.data[:, :, 0], after.data[:, :, 0], before.header.rate)

@@ -97,3 +97,9 @@ def table(headings: list[str], rows: Iterable[list[str]], *, title: str | None =
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(drawn)
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03``: hours, minutes, seconds."""
+    minutes, seconds = divmod(round(min(seconds, 359_999)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

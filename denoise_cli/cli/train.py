@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,19 +15,32 @@ from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
 
 
+class Kind(StrEnum):
+    image = "image"
+    audio = "audio"
+
+
 def train(
     clean: Annotated[
-        Path, typer.Argument(metavar="CLEAN_DIR", help="A folder of clean pictures, nested as you like.")
+        Path, typer.Argument(metavar="CLEAN_DIR", help="A folder of clean files, nested as you like.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, .onnx.")],
-    arch: Annotated[str, typer.Option("--arch", help="unet, dncnn or conv-dae.")] = "unet",
+    kind: Annotated[Kind, typer.Option("--kind", help="What to train on.")] = Kind.image,
+    noise_dir: Annotated[
+        Path | None, typer.Option("--noise-dir", metavar="DIR", help="audio: recordings of noise to mix in.")
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", help="unet, dncnn, conv-dae; mask-tcn for audio.", show_default="unet, mask-tcn"),
+    ] = None,
     net: Annotated[
         list[str] | None,
         typer.Option("--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192."),
     ] = None,
     noise: opt.Noise = None,
     loss: Annotated[
-        str | None, typer.Option("--loss", help="mse, l1, charbonnier or bce.", show_default="the net's own")
+        str | None,
+        typer.Option("--loss", help="mse, l1, charbonnier, bce, spectral.", show_default="the net's own"),
     ] = None,
     optimiser: Annotated[
         str, typer.Option("--optimiser", "--optimizer", help="muon, adamw, adam or sgd.")
@@ -36,7 +50,11 @@ def train(
         typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.", show_default="the optimiser's"),
     ] = None,
     batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Patches a step.")] = 16,
-    patch: Annotated[int, typer.Option("--patch", help="Side of a patch in pixels.")] = 64,
+    patch: Annotated[
+        int | None,
+        typer.Option("--patch", help="Side of a patch, pixels; or a segment, samples.", show_default="64, 32768"),
+    ] = None,
+    rate: Annotated[int, typer.Option("--rate", min=1000, max=384_000, help="audio: Hz of the model.")] = 16_000,
     gray: Annotated[float, typer.Option("--gray", help="Share of patches shown in gray to a colour net.")] = 0.2,
     channels: Annotated[
         int | None, typer.Option("--channels", help="1 gray, 3 colour.", show_default="as the pictures")
@@ -67,10 +85,11 @@ def train(
     licence: Annotated[str, typer.Option("--licence", help="For the card: the model's licence.")] = "",
     quiet: opt.Quiet = False,
 ) -> None:
-    """Train a denoiser on clean pictures and export it as ONNX.
+    """Train a denoiser on clean pictures or recordings and export it as ONNX.
 
-    Patches and noise are made on the fly. --max-time anneals the learning rate to zero at the deadline, so
-    whatever time there is gives a finished model. Beside model.onnx stand its checkpoint (model.ckpt), its
+    Patches and noise are made on the fly; recordings are mixed with those of --noise-dir and with coloured
+    noise, in rooms and at levels drawn at random. --max-time anneals the learning rate to zero at the deadline,
+    so whatever time there is gives a finished model. Beside model.onnx stand its checkpoint (model.ckpt), its
     loss curve (model.curve.png) and a sheet original / noisy / denoised (model.sheet.png).
     """
     from denoise_cli.errors import BackendError, UsageError
@@ -80,38 +99,49 @@ def train(
 
         from denoise_cli import nets
         from denoise_cli.train import fit, loop
+        from denoise_cli.train.pictures import Pictures
+        from denoise_cli.train.sounds import SEGMENT, Sounds
     except ImportError as error:
         raise BackendError(f'training needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
     from denoise_cli.errors import choice
 
+    sound = kind is Kind.audio
+    arch = arch or ("mask-tcn" if sound else "unet")
     if arch not in nets.NETS:
         raise UsageError(choice("architecture", arch, nets.NETS))
+    if noise_dir is not None and not sound:
+        raise UsageError("--noise-dir goes with --kind audio")
+    if noise and sound:
+        raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
     if threads is not None:
         torch.set_num_threads(threads)
     where = fit.pick_device(device)
     settings = loop.Options(
         arch=arch,
         net=_net_options(net or []),
-        noise="+".join(noise) if noise else loop.Options.noise,
+        noise="+".join(noise) if noise else "" if sound else loop.Options.noise,
         loss=loss or nets.NETS[arch].default_loss,
-        optimiser=optimiser, lr=lr, batch_size=batch_size, patch=patch, gray=gray,
+        optimiser=optimiser, lr=lr, batch_size=batch_size,
+        patch=patch or (SEGMENT if sound else loop.Options.patch), gray=0 if sound else gray,
         ema=ema, amp=where.type == "cuda" if amp is None else amp, seed=seed,
         steps=steps, max_time=None if max_time is None else duration(max_time),
     )  # fmt: skip
     describe = {
         "name": output.stem, "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
-        "data": data or f"pictures in {clean.name}",
+        "data": data or f"files in {clean.name}",
     }  # fmt: skip
+    fit.check_output(output, resume, overwrite)  # before a folder of a million files is listed
+    task = Sounds(clean, settings, noise_dir, val, rate) if sound else Pictures(clean, settings, val, channels)
     with screen.bar(100, " %", quiet=quiet) as bar:
         watch = _Watch(bar, quiet)
         fitted = fit.fit(
-            clean, output, settings, val=val, channels=channels, device=device, init=init, resume=resume,
-            overwrite=overwrite, describe=describe, say=lambda line: None if quiet else bar.say(line),
+            task, output, device=device, init=init, resume=resume, overwrite=overwrite, describe=describe,
+            say=lambda line: None if quiet else bar.say(line),
             report=watch, checkpoint_every=duration(checkpoint_every),
         )  # fmt: skip
     if not quiet:
-        reached = "" if fitted.psnr is None else f", validation {fitted.psnr:.2f} dB"
+        reached = "" if fitted.score is None else f", validation {fitted.metric} {fitted.score:.2f} dB"
         screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
         screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
 
@@ -121,14 +151,14 @@ class _Watch:
 
     def __init__(self, bar: screen.Bar, quiet: bool):
         self.bar, self.quiet = bar, quiet
-        self.psnr: float | None = None
+        self.score: float | None = None
         self.said = float("-inf")
 
     def __call__(self, progress: Any) -> None:
         import time
 
-        self.psnr = self.psnr if progress.psnr is None else progress.psnr
-        quality = "" if self.psnr is None else f"  val {self.psnr:.2f} dB"
+        self.score = self.score if progress.score is None else progress.score
+        quality = "" if self.score is None else f"  val {self.score:.2f} dB"
         note = (
             f"step {progress.step}  loss {progress.loss:.5f}{quality}  {progress.samples_per_second:.0f} samples/s"
         )
@@ -136,12 +166,7 @@ class _Watch:
         if self.bar.drawn or self.quiet or time.monotonic() - self.said < 30:
             return
         self.said = time.monotonic()
-        screen.say(f"{note}  {_clock(progress.seconds_left)} left")
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(min(seconds, 359_999)), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+        screen.say(f"{note}  {screen.clock(progress.seconds_left)} left")
 
 
 def duration(text: str) -> float:

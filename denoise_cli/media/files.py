@@ -14,7 +14,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -51,7 +51,7 @@ def find(
     *,
     tag: str = "denoised",
     suffixes: frozenset[str],
-    suffix: str | None = None,
+    suffix: Callable[[str], str] | None = None,
 ) -> Found:
     """Turn what was named on the command line into jobs.
 
@@ -64,7 +64,7 @@ def find(
     suffixes
         Lower-case suffixes with their dot; inside folders only files that end in one are taken.
     suffix
-        Replaces the suffix of targets that we name: ``.tif``.
+        Gives targets that we name another suffix, by that of the input: ``.png`` -> ``.tif``.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def find(
                 target = None if output == "-" else Path(output)
             else:
                 stem, end = os.path.splitext(path.name)  # noqa: PTH122  (Path.suffix changed in 3.14)
-                target = path.with_name(f"{stem}.{tag}{suffix or end}")
+                target = path.with_name(f"{stem}.{tag}{suffix(end) if suffix else end}")
             files.append(Job(path, target, name))
     found.jobs = list(dict.fromkeys(files))  # `*.png a.png` names a.png twice and means it once
     _refuse_clashes(found.jobs)
@@ -160,8 +160,8 @@ def _beside_folder(folder: Path, tag: str) -> Path:
     return named.with_name(f"{named.name}.{tag}")
 
 
-def _with_suffix(path: Path, suffix: str | None) -> Path:
-    return path.with_suffix(suffix) if suffix else path
+def _with_suffix(path: Path, suffix: Callable[[str], str] | None) -> Path:
+    return path.with_suffix(suffix(path.suffix)) if suffix else path
 
 
 def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: Found) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Clean pictures to batches of clean patches.
+"""Clean pictures to batches of clean patches, and those to (noisy, clean) pairs.
 
 A batch is a pure function of (seed, step): a run that is killed and resumed sees the same data as an
 unbroken one, and no sampler state has to be saved.
@@ -6,17 +6,19 @@ unbroken one, and no sampler state has to be saved.
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from denoise_cli.corrupt import Chain
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.media import image
+from denoise_cli.train.stream import Stream
 
 BUDGET = 4 << 30  # bytes of decoded pictures that are kept in memory
 DECODERS = 4  # pictures decoded at once
@@ -94,14 +96,24 @@ def is_gray(picture: np.ndarray) -> bool:
     return len(picture) == 1 or all(np.array_equal(picture[0], channel) for channel in picture[1:])
 
 
-class Patches:
+class Patches(Stream[Batch]):
     """Random crops in the eight orientations, each picture equally likely.
 
-    `gray` is the share of samples that a colour model sees as one gray channel, three times.
+    `noise` corrupts them on the device. `gray` is the share of samples that a colour model sees as one gray
+    channel, three times.
     Pictures smaller than the patch are mirrored up to it.
     """
 
-    def __init__(self, pictures: Sequence[np.ndarray], patch: int, batch_size: int, seed: int, gray: float = 0.0):
+    def __init__(
+        self,
+        pictures: Sequence[np.ndarray],
+        noise: Chain,
+        patch: int,
+        batch_size: int,
+        seed: int,
+        gray: float = 0.0,
+    ):
+        self.noise = noise
         self.pictures = [_at_least(p, patch) for p in pictures]
         self.patch, self.batch_size, self.seed, self.gray = patch, batch_size, seed, gray
         self.is_gray = [is_gray(p) for p in pictures]
@@ -125,37 +137,12 @@ class Patches:
             grays.append(gray)
         return Batch(np.stack(samples), np.array(grays).reshape(-1, 1, 1, 1))
 
-    def batches(self, start: int, ahead: int = 4) -> Iterator[Batch]:
-        """Batches of steps start, start + 1, ..., made by a thread that runs at most `ahead` before."""
-        ready: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
-        stop = threading.Event()
-
-        def make() -> None:
-            step = start
-            while not stop.is_set():
-                try:
-                    item: Batch | BaseException = self.batch(step)
-                except BaseException as error:
-                    item = error
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.2)
-                        break
-                    except queue.Full:
-                        continue
-                step += 1
-
-        worker = threading.Thread(target=make, daemon=True)
-        worker.start()
-        try:
-            while True:
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            worker.join()
+    def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        clean = torch.from_numpy(batch.clean).to(device, memory_format=torch.channels_last)
+        noisy = self.noise(clean, generator)
+        # A gray picture has one noise, not three: its channels stay equal.
+        noisy = torch.where(torch.from_numpy(batch.gray).to(device), noisy[:, :1], noisy)
+        return noisy.contiguous(memory_format=torch.channels_last), clean
 
 
 def _at_least(picture: np.ndarray, side: int) -> np.ndarray:

@@ -18,19 +18,20 @@ from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.errors import TrainingError
 from denoise_cli.media.files import Replacing
 
-TOLERANCE = 1e-4  # largest allowed difference between torch and onnxruntime, in units of [0, 1]
+TOLERANCE = 1e-4  # largest allowed difference between torch and onnxruntime, in units of the signal
 
 
 def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, float]:
     """Write `net` to `path`; returns the card as written (with its halo) and the parity.
 
-    The parity is the largest absolute difference between torch and onnxruntime on a noisy picture;
+    The parity is the largest absolute difference between torch and onnxruntime on a noisy example;
     TrainingError if it is above `TOLERANCE`.
     """
     net = net.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     model = _to_onnx(net, card)
     session = _session(model)
-    card = dataclasses.replace(card, halo=receptive_radius(net, card))
+    halo: int = receptive_radius(net, card) if card.kind == "image" else net.halo  # type: ignore[assignment]
+    card = dataclasses.replace(card, halo=halo)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
     parity = _parity(net, session, card)
@@ -43,10 +44,14 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
 
 
 def _to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
-    side = 8 * card.multiple
     dynamic = torch.export.Dim.DYNAMIC
-    inputs: tuple[torch.Tensor, ...] = (torch.rand(2, card.channels, side, side + card.multiple),)
-    names, shapes = ["x"], [{0: dynamic, 2: dynamic, 3: dynamic}]
+    if card.kind == "audio":
+        inputs: tuple[torch.Tensor, ...] = (torch.rand(2, 2, 8 * card.multiple),)
+        names, shapes = ["x"], [{0: dynamic, 1: dynamic, 2: dynamic}]
+    else:
+        side = 8 * card.multiple
+        inputs = (torch.rand(2, card.channels, side, side + card.multiple),)
+        names, shapes = ["x"], [{0: dynamic, 2: dynamic, 3: dynamic}]
     if card.noise_input:
         inputs, names, shapes = (*inputs, torch.rand(2)), [*names, "sigma"], [*shapes, {0: dynamic}]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -72,7 +77,7 @@ def _feed(card: ModelCard, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _parity(net: nn.Module, session: onnxruntime.InferenceSession, card: ModelCard) -> float:
-    x = _picture(card, 16 * card.multiple)
+    x = _recording(card) if card.kind == "audio" else _picture(card, 16 * card.multiple)
     feed = _feed(card, x)
     with torch.no_grad():
         ours = net(*[torch.from_numpy(v) for v in feed.values()]).numpy()
@@ -86,6 +91,14 @@ def _picture(card: ModelCard, side: int) -> np.ndarray:
     hills = 0.5 + 0.25 * np.sin(t)[:, None] + 0.25 * np.sin(1.7 * t)[None, :]
     noise = rng.standard_normal((1, card.channels, side, side), dtype=np.float32) * (25 / 255)
     return np.clip(hills + noise, 0, 1).astype(np.float32)
+
+
+def _recording(card: ModelCard) -> np.ndarray:
+    """Tones that come and go plus noise, (1, 2, T): two channels, so that both axes are tried."""
+    rng, time = np.random.default_rng(0), np.arange(64 * card.multiple, dtype=np.float32)
+    tones = np.sin(0.05 * time) * np.sin(0.0005 * time) + np.sin(0.31 * time) * np.cos(0.001 * time)
+    noise = rng.standard_normal((2, len(time)), dtype=np.float32)
+    return (0.2 * tones + 0.05 * noise)[None].astype(np.float32)
 
 
 def receptive_radius(net: nn.Module, card: ModelCard, side: int = 768) -> int:

@@ -1,6 +1,6 @@
 """The training loop: knows nothing of the network, the screen or the file formats.
 
-    for step:  clean patches -> corrupt on the device -> net -> loss -> optimiser -> moving average
+    for step:  batch -> (noisy, clean) on the device -> net -> loss -> optimiser -> moving average
 
 Every step is a function of (weights, optimiser state, seed, step), so a run killed at any point and
 resumed from its checkpoint ends with the weights of an unbroken one (CPU, one thread: to the bit).
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from denoise_cli import corrupt
 from denoise_cli.errors import InputError, TrainingError, UsageError, choice
 from denoise_cli.media.files import Replacing
-from denoise_cli.train.data import Patches
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.muon import Muon
+from denoise_cli.train.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Options:
 
     arch: str = "unet"  # with `net`: what the weights belong to
     net: Mapping[str, Any] = field(default_factory=dict)  # the architecture's own config
-    noise: str = "gaussian:std=0-55+quantise:p=0.7"  # the corruption, drawn anew for every sample
+    noise: str = "gaussian:std=0-55+quantise:p=0.7"  # the corruption, drawn anew for every sample; "" for none
     loss: str = "charbonnier"
     optimiser: str = "muon"
     lr: float | None = None  # the peak, by default the optimiser's own; a cosine takes it to zero
     weight_decay: float = 1e-4  # of adamw
     batch_size: int = 16
-    patch: int = 64  # side of a training patch, pixels
+    patch: int = 64  # side of a training patch, pixels; or length of a training segment, samples
     gray: float = 0.0  # share of the samples shown to a colour net as gray
     warmup: int = 200  # steps of linear warm-up
     ema: float = 0.999  # decay of the moving average of the weights, which is what is shipped
@@ -84,7 +84,8 @@ class Options:
             raise UsageError(f"--gray must be in 0..1, not {self.gray:g}")
         if not 0 <= self.ema < 1:
             raise UsageError(f"--ema must be at least 0 and below 1, not {self.ema:g}")
-        corrupt.parse(self.noise)
+        if self.noise:
+            corrupt.parse(self.noise)
 
     @property
     def rate(self) -> float:
@@ -100,7 +101,7 @@ class State:
     optimiser: torch.optim.Optimizer
     step: int = 0
     elapsed: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)  # step, loss, and psnr where measured
+    curve: list[dict[str, float]] = field(default_factory=list)  # step, loss, and score where measured
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Progress:
     step: int
     fraction: float  # of the whole run, 0..1
     loss: float  # mean since the last report
-    psnr: float | None  # of the averaged weights on the validation pictures, dB
+    score: float | None  # of the averaged weights on the validation files, dB
     samples_per_second: float
     seconds_left: float
 
@@ -126,8 +127,8 @@ def start(net: nn.Module, options: Options, device: torch.device) -> State:
 def train(
     state: State,
     options: Options,
-    patches: Patches,
-    validate: Callable[[nn.Module], float] | None = None,
+    stream: Stream,
+    validate: Callable[[nn.Module], float | None] | None = None,
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
@@ -143,21 +144,20 @@ def train(
     good state.
     """
     device = next(state.net.parameters()).device
-    noise, loss_of = corrupt.parse(options.noise), LOSSES[options.loss]
+    loss_of = LOSSES[options.loss]
     generator = torch.Generator(device)
     state.net.train()
     began = time.monotonic() - state.elapsed
     marks = {"report": time.monotonic(), "validate": time.monotonic(), "save": time.monotonic()}
     losses: list[Tensor] = []
     first = True
-    batches = patches.batches(state.step)
+    batches = stream.batches(state.step)
     try:
         while not stop() and (fraction := _fraction(options, state.step, time.monotonic() - began)) < 1:
             batch = next(batches)
             _set_lr(state.optimiser, options, state.step, fraction)
             generator.manual_seed(_mix(options.seed, state.step))
-            clean = torch.from_numpy(batch.clean).to(device, memory_format=torch.channels_last)
-            noisy = _corrupt(clean, torch.from_numpy(batch.gray).to(device), noise, generator)
+            noisy, clean = stream.pair(batch, device, generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=options.amp):
                 output = state.net(noisy)
             loss = loss_of(output.float(), clean)
@@ -174,15 +174,15 @@ def train(
             if now - marks["report"] >= every or first:
                 _check_finite(losses, norm, state.step, checkpoint)
                 mean = float(torch.stack(losses).mean())
-                psnr = None
+                score = None
                 if validate is not None and now - marks["validate"] >= validate_every:
-                    psnr = validate(averaged(state))
+                    score = validate(averaged(state))
                     marks["validate"] = time.monotonic()
-                state.curve.append({"step": state.step, "loss": mean} | ({} if psnr is None else {"psnr": psnr}))
+                state.curve.append({"step": state.step, "loss": mean} | ({} if score is None else {"score": score}))
                 rate = len(losses) * options.batch_size / max(now - marks["report"], 1e-9)
                 fraction = min(1.0, _fraction(options, state.step, state.elapsed))  # this step included
                 left = state.elapsed * (1 - fraction) / fraction
-                report(Progress(state.step, fraction, mean, psnr, rate, left))
+                report(Progress(state.step, fraction, mean, score, rate, left))
                 losses, first, marks["report"] = [], False, now
             if checkpoint is not None and now - marks["save"] >= checkpoint_every:
                 save(state, options, checkpoint)
@@ -219,12 +219,6 @@ def _set_lr(optimiser: torch.optim.Optimizer, options: Options, step: int, fract
 def _mix(seed: int, step: int) -> int:
     """One 63-bit seed for the noise of this step, unrelated to that of the patches."""
     return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _corrupt(clean: Tensor, gray: Tensor, noise: corrupt.Chain, generator: torch.Generator) -> Tensor:
-    noisy = noise(clean, generator)
-    # A gray picture has one noise, not three: its channels stay equal.
-    return torch.where(gray, noisy[:, :1], noisy).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

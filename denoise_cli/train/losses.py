@@ -1,4 +1,4 @@
-"""Losses: (output, target) of equal shape (B, C, H, W) -> scalar, the mean over all samples."""
+"""Losses: (output, target) of equal shape, (B, C, H, W) or (B, C, T) -> scalar, the mean over all samples."""
 
 from __future__ import annotations
 
@@ -14,9 +14,37 @@ def charbonnier(output: Tensor, target: Tensor) -> Tensor:
     return torch.sqrt((output - target) ** 2 + 1e-6).mean()
 
 
+WINDOW, HOP = 512, 128  # samples, of the spectra that are compared
+POWER = 0.3  # compresses magnitudes about as the ear does
+QUIET = 0.003  # rms below which a recording is not scaled up any more: -50 dB
+
+
+def spectral(output: Tensor, target: Tensor) -> Tensor:
+    """Distance of compressed spectra, for recordings (B, C, T); the level of a recording does not count.
+
+    0.7 | |Y|^p - |S|^p |^2 + 0.3 | |Y|^p e^iy - |S|^p e^is |^2 with p = 0.3 (Braun & Tashev 2021, equation 8),
+    plus the mean absolute difference of the waveforms, which keeps the phase and the loud parts right.
+    """
+    scale = 0.1 / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
+    y, s = output * scale, target * scale
+    window = torch.hann_window(WINDOW, device=y.device)
+    (y_size, y_part), (s_size, s_part) = (_compressed(v.flatten(0, 1), window) for v in (y, s))
+    magnitude = (y_size - s_size).square().mean()
+    phase = (y_part - s_part).square().sum(-1).mean()
+    return 0.7 * magnitude + 0.3 * phase + (y - s).abs().mean()
+
+
+def _compressed(x: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T) -> compressed magnitude (B, F, K), and that with the phase, (B, F, K, 2)."""
+    parts = torch.view_as_real(torch.stft(x, WINDOW, HOP, window=window, return_complex=True))
+    power = parts.square().sum(-1) + 1e-8  # else the gradient of the root is infinite in silence
+    return power ** (POWER / 2), parts * (power ** ((POWER - 1) / 2))[..., None]
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": F.mse_loss,
     "l1": F.l1_loss,
     "charbonnier": charbonnier,
+    "spectral": spectral,
     "bce": F.binary_cross_entropy,
 }

@@ -2,7 +2,7 @@ r"""Muon: momentum, orthogonalised, for the hidden convolutions; Adam for everyt
 
     m <- mu m + (1 - mu) g        u = (1 - mu) g + mu m        w <- (1 - lr d) w - lr s msign(u)
 
-with each kernel (out, in, kh, kw) seen as a matrix of `out` rows, s = sqrt(max(1, rows / columns)), decay d and
+with each kernel (out, in, ...) seen as a matrix of `out` rows, s = sqrt(max(1, rows / columns)), decay d and
 msign(U S V^T) = U V^T. A step then moves
 all directions of a layer alike, where Adam is ruled by the few that have large gradients: for the U-Net this is
 worth more than doubling the steps (benchmarks/README.md).
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, net: nn.Module, lr: float, decay: float = 0.2, adam: float = 0.2):
-        kernels = [p for p in net.parameters() if p.ndim == 4]
+        kernels = [p for p in net.parameters() if p.ndim >= 3]  # of convolutions in one or two dimensions
         hidden = kernels[1:-1]
         taken = set(map(id, hidden))
         rest = [p for p in net.parameters() if id(p) not in taken]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
+import soundfile
 from conftest import denoise, read_png, scene, write_png
 
 TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
@@ -134,6 +136,31 @@ def test_a_dry_run_does_nothing_and_what_exists_is_kept(corrupt, folder):
     assert (folder / "a.noisy.png").read_bytes() != written
 
 
+def test_noise_of_recordings_is_refused_for_each_picture_in_one_line(corrupt, folder):
+    for options in (("--snr", 10), ("--noise", "pink"), ("--noise", "gaussian+hum:snr=3")):
+        done = corrupt(folder, *options)
+        assert (done.code, len(done.err.splitlines())) == (1, 5)
+        assert done.err.count("is for recordings") == 4
+        assert not [*folder.with_name("photos.noisy").rglob("*.png")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--std 25 --snr 10", "--std or --snr, not both"),
+        ("--noise-file . ", "--snr 10"),
+        ("--noise-file absent.wav --snr 10", "absent.wav: no such file"),
+        ("--snr loud", "loud"),
+        ("--noise pink:std=0.1,snr=3", "std or snr, not both"),
+    ],
+)
+def test_noise_that_contradicts_itself_is_refused_before_any_work(corrupt, flat, options, said):
+    done = corrupt(flat, *options.split())
+    assert done.code == 2
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 def test_one_bad_file_is_one_line_and_the_others_are_done(corrupt, folder):
     (folder / "bad.png").write_text("no picture\n")
     done = corrupt(folder, "--std", 25)
@@ -157,3 +184,77 @@ def test_odd_names_work(corrupt, tmp_path, monkeypatch, name):
     write_png(tmp_path / name, scene(20, 20))
     assert corrupt("--std", 5, "--", name).code == 0
     assert (tmp_path / name.replace(".png", ".noisy.png")).exists()
+
+
+# --- recordings -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> Path:
+    """Three seconds of two tones in stereo, with a second of silence behind."""
+    t = np.arange(48_000) / 16_000
+    x = np.stack([0.3 * np.sin(2 * np.pi * 440 * t), 0.2 * np.sin(2 * np.pi * 1000 * t)], axis=1)
+    return write_wav(tmp_path / "in" / "voice.wav", np.concatenate([x, np.zeros((16_000, 2))]))
+
+
+def write_wav(path: Path, x: np.ndarray, rate: int = 16_000) -> Path:
+    """Plant (T, C) as 24-bit WAV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, x, rate, subtype="PCM_24")
+    return path
+
+
+def added(noisy: Path, clean: Path) -> np.ndarray:
+    return soundfile.read(noisy)[0] - soundfile.read(clean)[0]
+
+
+def test_std_of_a_recording_is_in_full_scale(corrupt, voice):
+    assert corrupt(voice, "--std", 0.05).code == 0
+    noise = added(voice.with_name("voice.noisy.wav"), voice)
+    assert noise.std() == pytest.approx(0.05, rel=0.01)
+    assert soundfile.info(voice.with_name("voice.noisy.wav")).subtype == "PCM_24"
+
+
+def test_eight_bit_steps_are_refused_for_recordings_and_the_pictures_are_done(corrupt, voice):
+    write_png(voice.with_name("a.png"), scene(30, 40))
+    done = corrupt(voice.parent, "--std", 25)
+    assert done.code == 1
+    assert "std 25 is beyond 1, the full scale of recordings" in done.err
+    assert [path.name for path in voice.parent.with_name("in.noisy").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("options", ["--snr 10", "--noise pink:snr=10", "--noise hum:snr=10"])
+def test_an_snr_is_that_of_the_part_that_is_no_silence(corrupt, voice, options):
+    assert corrupt(voice, *options.split()).code == 0
+    x = soundfile.read(voice)[0]
+    power = np.square(added(voice.with_name("voice.noisy.wav"), voice)).mean()
+    assert 10 * np.log10(np.square(x[:48_000]).mean() / power) == pytest.approx(10, abs=0.15)
+    piped = denoise("corrupt", "-", *options.split(), stdin=voice.read_bytes())  # read twice from a pipe, too
+    heard = soundfile.read(io.BytesIO(piped.stdout))[0]
+    assert np.array_equal(heard, soundfile.read(voice.with_name("voice.noisy.wav"))[0])
+
+
+def test_a_noise_file_of_another_rate_is_mixed_in(corrupt, voice, tmp_path):
+    hiss = 0.1 * np.random.default_rng(0).standard_normal((44_100, 1))
+    write_wav(tmp_path / "noises" / "hiss.wav", hiss, 44_100)
+    assert corrupt(voice, "--snr", 5, "--noise-file", tmp_path / "noises").code == 0
+    noise = added(voice.with_name("voice.noisy.wav"), voice)
+    x = soundfile.read(voice)[0][:48_000]
+    assert 10 * np.log10(np.square(x).mean() / np.square(noise).mean()) == pytest.approx(5, abs=0.2)
+    assert np.allclose(noise[:, 0], noise[:, 1], atol=1e-6)
+
+
+def test_unclipped_noise_is_kept_in_a_float_wav_beside_a_float_tiff(corrupt, voice):
+    write_png(voice.with_name("a.png"), np.ones((3, 30, 40), np.float32))
+    assert corrupt(voice.parent, "--noise", "speckle:std=3", "--no-clip").code == 0
+    out = voice.parent.with_name("in.noisy")
+    assert sorted(path.name for path in out.iterdir()) == ["a.tif", "voice.wav"]
+    assert soundfile.info(out / "voice.wav").subtype == "FLOAT"
+    assert np.abs(soundfile.read(out / "voice.wav")[0]).max() > 1
+
+
+def test_a_recording_has_the_same_noise_however_it_is_asked_for(corrupt, voice, tmp_path):
+    spec = ("--noise", "pink:snr=0-20+clicks+dropouts", "--seed", 3)
+    assert corrupt(voice.parent, *spec, "-o", tmp_path / "many", "-j", 4).code == 0
+    assert corrupt(voice, *spec, "-o", tmp_path / "one.wav").code == 0
+    assert (tmp_path / "many" / "voice.wav").read_bytes() == (tmp_path / "one.wav").read_bytes()

@@ -227,7 +227,7 @@ def test_a_missing_input_is_named_and_the_others_are_done(run, folder, tmp_path)
 def test_an_empty_folder_is_no_error(run, tmp_path):
     (tmp_path / "empty").mkdir()
     done = run(tmp_path / "empty")
-    assert (done.code, done.err) == (0, "denoise: no pictures found\n")
+    assert (done.code, done.err) == (0, "denoise: no pictures or recordings found\n")
 
 
 def test_a_name_cannot_fake_a_line(run, folder):

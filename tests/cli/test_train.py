@@ -71,7 +71,7 @@ def test_a_folder_becomes_a_model_that_runs(command, clean, tmp_path):
     assert (card.name, card.channels, card.multiple, card.arch) == ("mine", 3, 4, "unet")
     assert (card.licence, card.data, card.training["steps"]) == ("CC0", "scenes", 12)
     assert card.command.split()[0] == "denoise"
-    assert "validation_psnr" in card.metrics
+    assert "validation PSNR" in card.metrics
     assert command("run", clean / "0" / "0.png", "-m", out, "-o", tmp_path / "y.png").code == 0
     assert read_png(tmp_path / "y.png").shape == (3, 40, 50)
 

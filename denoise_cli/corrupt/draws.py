@@ -27,6 +27,12 @@ class Span:
     def __str__(self) -> str:
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
 
+    @property
+    def value(self) -> float:
+        """The number, of a span that is one: of every span once a file's strengths are drawn."""
+        assert self.low == self.high, f"{self} is a range"
+        return self.low
+
     _PATTERN: ClassVar[re.Pattern] = re.compile(
         r"(?P<low>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:-(?P<high>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))?",
         re.I,

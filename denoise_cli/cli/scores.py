@@ -1,0 +1,144 @@
+"""What ``denoise eval`` shows: tables, plain values for JSON and CSV, sheets; pictures and recordings apart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from denoise_cli.cli import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from PIL.Image import Image
+
+    from denoise_cli.evaluate import AnyRow, Scored
+    from denoise_cli.signal import Kind
+
+SHEET_ROWS = 8  # of each kind
+PANEL = 380, 190  # columns and rows of a spectrogram on the sheet, pixels
+
+Scores = dict[str, Any]  # numbers by name; None or NaN where there is none
+Groups = dict[tuple["Kind", str], list["AnyRow"]]  # rows that are averaged, by kind of file and noise
+
+
+def grouped(rows: Iterable[AnyRow]) -> Groups:
+    """Pictures first; within a kind, noises in the order in which they came."""
+    groups: Groups = {}
+    for row in sorted(rows, key=lambda row: row.kind != "image"):
+        groups.setdefault((row.kind, row.noise), []).append(row)
+    return groups
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Rounded, and without infinity, which JSON does not know: the PSNR of equal pictures is written as null."""
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in _finite(values).items()}
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+
+
+def means_of(groups: Groups) -> list[dict[str, Any]]:
+    """One dict a group; those of recordings say so, as their rows do."""
+    from denoise_cli.evaluate import means
+
+    return [
+        {"noise": label, **({"kind": kind} if kind != "image" else {}), **_finite(means(rows))}
+        for (kind, label), rows in groups.items()
+    ]
+
+
+def show(name: str, groups: Groups, *, per_file: bool, baseline: bool) -> None:
+    """Print a table for each kind: every file and the mean, or, of a sweep, the mean of each noise.
+
+    Of a baseline there is nothing to show after the denoiser.
+    """
+    from denoise_cli.evaluate import means
+
+    for index, kind in enumerate(dict.fromkeys(kind for kind, _ in groups)):
+        ours = {label: rows for (of, label), rows in groups.items() if of == kind}
+        headings, lines_of = _FORMS[kind]
+        lines: list[list[str]] = []
+        for label, rows in ours.items():
+            if per_file:
+                for row in rows:
+                    lines += lines_of(row.file, row.scores(), baseline)
+            lines += lines_of(f"mean of {len(rows)}" if per_file else label, means(rows), baseline)
+        if index:
+            screen.put("\n")
+        first = next(iter(ours.values()))[0]
+        screen.table(["file" if per_file else "noise", *headings(first.scores())], lines, title=f"model {name}")
+
+
+def _picture_headings(scores: Scores) -> list[str]:
+    return ["noisy dB", "noisy SSIM", "PSNR dB", "SSIM", "s/MP"]
+
+
+def _picture_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]]:
+    from denoise_cli.evaluate import METRICS
+
+    noisy_psnr, noisy_ssim, psnr, ssim, pace = (scores[metric] for metric in METRICS)
+    return [[label, f"{noisy_psnr:.2f}", f"{noisy_ssim:.4f}", f"{psnr:.2f}", f"{ssim:.4f}", f"{pace:.3f}"]]
+
+
+def _sound_headings(scores: Scores) -> list[str]:
+    from denoise_cli.evaluate.sounds import METRICS
+
+    return ["signal", *(metric.heading for name, metric in METRICS.items() if name in scores), "RTF"]
+
+
+def _sound_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]]:
+    """Two lines, so that a column is one metric, before and after; of a baseline only the first."""
+    from denoise_cli.evaluate.sounds import METRICS
+
+    def cells(prefix: str) -> list[str]:
+        return [
+            "-" if (value := scores[prefix + name]) is None or math.isnan(value) else f"{value:.{metric.digits}f}"
+            for name, metric in METRICS.items()
+            if name in scores
+        ]
+
+    before = [label, "noisy", *cells("noisy_"), "-"]
+    return [before] if baseline else [before, [label, "denoised", *cells(""), f"{scores['real_time_factor']:.3f}"]]
+
+
+_FORMS = {"image": (_picture_headings, _picture_lines), "audio": (_sound_headings, _sound_lines)}
+
+
+class Sheet:
+    """The first few of each kind that were scored; of recordings only what is drawn, however long they are."""
+
+    def __init__(self) -> None:
+        self._pictures: list[Scored] = []
+        self._sounds: list[tuple[list[Any], list[str]]] = []  # spectrograms and captions
+
+    def add(self, item: Scored) -> None:
+        if item.row.kind == "image" and len(self._pictures) < SHEET_ROWS:
+            self._pictures.append(item)
+        if item.row.kind == "audio" and len(self._sounds) < SHEET_ROWS:
+            from denoise_cli.evaluate.sounds import caption
+            from denoise_cli.spectrograms import spectrogram
+
+            row = item.row
+            drawn = [spectrogram(x, row.rate, size=PANEL) for x in (item.clean, item.noisy, item.denoised)]
+            self._sounds.append((drawn, [item.pair.name, caption(row.noisy), caption(row.denoised)]))
+
+    def drawn(self) -> Image:
+        from denoise_cli import pictures, spectrograms
+
+        titles = ["original", "noisy", "denoised"]
+        pages = []
+        if shown := self._pictures:
+            images = [[item.clean, item.noisy, item.denoised] for item in shown]
+            captions = [
+                [item.pair.name, f"{item.row.noisy_psnr:.2f} dB", f"{item.row.psnr:.2f} dB"] for item in shown
+            ]
+            pages.append(pictures.sheet(images, titles, captions))
+        if self._sounds:
+            panels, captions = zip(*self._sounds, strict=True)
+            pages.append(spectrograms.sheet(panels, titles, captions))
+        return pages[0] if len(pages) == 1 else pictures.stacked(pages)

@@ -1,0 +1,129 @@
+"""Corruptions: frozen values that are called on arrays, and their spec strings.
+
+    noise = parse("gaussian:std=0-55")        # a range is drawn anew for each file or batch sample
+    noisy = noise(clean, np.random.default_rng(0))
+    str(noise) == "gaussian:std=0-55"
+
+The same object works on numpy arrays and, for training, on torch tensors on any device (this file imports
+no torch: a tensor brings its own). Arrays are (C, H, W), or (B, C, H, W) for a batch, in [0, 1]; strengths
+of additive noise are in 8-bit steps, 0-255. Nothing is clipped unless a corruption says so: a file's own
+depth clips when it is written, and `quantise` does it inside a chain.
+
+Files of any kind go through ``noise.stream(header, rng)``. Recordings are in [-1, 1], and strengths in the same
+unit: full scale is 1. Most names mean the same for both; sounds.py has those that only sound knows.
+
+base.py   what a corruption is        draws.py  random numbers for numpy and for torch
+pictures.py  sounds.py  the kinds     tapes.py  noise as an endless tape      level.py  how loud a recording is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from denoise_cli.corrupt.base import Amount, Corruption, Process
+from denoise_cli.corrupt.draws import Array, Span
+from denoise_cli.corrupt.pictures import (
+    PICTURES,
+    Gaussian,
+    Jpeg,
+    Masking,
+    Poisson,
+    Quantise,
+    SaltPepper,
+    Speckle,
+    Uniform,
+)  # fmt: skip
+from denoise_cli.corrupt.sounds import SOUNDS
+from denoise_cli.errors import UsageError, choice
+from denoise_cli.signal import Header
+
+__all__ = [
+    "CORRUPTIONS", "Amount", "Chain", "Corruption", "Gaussian", "Jpeg", "Masking", "Poisson", "Process", "Quantise",
+    "SaltPepper", "Span", "Speckle", "Uniform", "parse",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Corruptions one after the other; its spec joins theirs with a plus sign."""
+
+    parts: tuple[Corruption, ...] = ()
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.parts))
+
+    def drawn(self, rng: np.random.Generator) -> Chain:
+        return Chain(tuple(part.drawn(rng) for part in self.parts))
+
+    @property
+    def asks_level(self) -> bool:
+        return any(part.asks_level for part in self.parts)
+
+    def check(self, header: Header) -> None:
+        """Raise InputError, saying why, where a part makes no sense for such a file."""
+        for part in self.parts:
+            part.check(header)
+
+    def stream(self, header: Header, rng: np.random.Generator, level: float | None = None) -> Process:
+        """Begin one file: ranges are drawn, and what comes back turns its blocks into noisy ones.
+
+        As ``Corruption.stream``. `level` is that of the clean file, for every part of the chain.
+        """
+        self.check(header)
+        drawn = self.drawn(rng)
+        # A picture's parts take turns with one generator; a recording's have one each, for the numbers that
+        # a part gets must not depend on how often the others had their turn.
+        sound = header.kind == "audio"
+        generators = rng.spawn(len(self.parts)) if sound else [rng] * len(self.parts)
+        steps = [part.stream(header, one, level) for part, one in zip(drawn.parts, generators, strict=True)]
+
+        def process(block: np.ndarray) -> np.ndarray:
+            for step in steps:
+                block = step(block)
+            return block
+
+        return process
+
+    def __call__(self, x: Array, rng: Any = None) -> Array:
+        for part in self.parts:
+            x = part(x, rng)
+        return x
+
+
+CORRUPTIONS: dict[str, type[Corruption]] = {c.name: c for c in (*PICTURES, *SOUNDS)}
+
+
+def parse(spec: str | Iterable[str]) -> Chain:
+    """Read ``name:key=value,key=low-high``, several joined by ``+`` or given one by one.
+
+    Raises UsageError, with the choices, for an unknown name or key and for a value out of range.
+    """
+    specs = spec.split("+") if isinstance(spec, str) else [part for one in spec for part in one.split("+")]
+    return Chain(tuple(map(_parse_one, specs)))
+
+
+def _parse_one(spec: str) -> Corruption:
+    name, _, options = spec.strip().partition(":")
+    if name not in CORRUPTIONS:
+        raise UsageError(choice("noise", name, CORRUPTIONS))
+    kind = CORRUPTIONS[name]
+    known = kind.amounts()
+    values: dict[str, Span] = {}
+    for option in filter(None, options.split(",")):
+        key, equals, value = option.partition("=")
+        key = key.strip()
+        if key not in known:
+            raise UsageError(choice(f"option of {name}", key, known))
+        if not equals:
+            raise UsageError(f'{name}: "{option}" lacks a value; write {key}=NUMBER or {key}=LOW-HIGH')
+        if key in values:
+            raise UsageError(f"{name}: {key} is given twice")
+        values[key] = Span.parse(value)
+    for level, other in kind.instead.items():
+        if level in values and other in values:
+            raise UsageError(f"{name}: give {other} or {level}, not both")
+    return kind(**values)  # type: ignore[arg-type]

@@ -1,0 +1,306 @@
+"""Recordings: a file as blocks of frames, and frames back into a file of the same make.
+
+    file --libsndfile, block by block--> AudioSource.blocks() --> ... --> AudioSink.write() --> commit()
+      |                                                                     | resample, limit or spool,
+      +---------------- tags: past the blocks, untouched -------------+     | dither, round
+
+Blocks are float32: PCM of up to 24 bits and 32-bit float come back to the bit. PCM of 32 bits and 64-bit float lose
+what lies below 2^-24 of a sample.
+
+What libsndfile 1.2 does with the rest was measured. MP3, Vorbis and Opus keep the number of their frames and are
+not delayed, not by one. ADPCM and GSM come in blocks of frames, so that an output whose length is no multiple of
+its block ends in silence, of 2040 frames at most.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import numpy as np
+
+from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError
+from denoise_cli.media import containers, mp3, ogg, sndfile
+from denoise_cli.media.beside import Target, full_disk, printable
+from denoise_cli.media.chunks import Head, honest
+from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions, Stored
+from denoise_cli.media.levels import check, to_levels
+from denoise_cli.media.samples import FLOAT_LIMIT
+from denoise_cli.signal import Header, Signal, gather
+
+if TYPE_CHECKING:
+    from denoise_cli.media.resample import Resampler
+
+__all__ = ["AudioOptions", "AudioSink", "AudioSource", "open_audio", "read"]
+
+BLOCK = 1 << 16  # frames
+DITHER_SEED = 0
+
+
+class AudioSource:
+    """An open recording; a ``Source``."""
+
+    def __init__(self, file: BinaryIO, name: str):
+        self.name = name
+        self.file = file
+        start = _start(file)
+        head, endless = Head(), False
+        if start == "mp3":
+            endless = not mp3.tells_its_length(file)
+        elif start in ("ogg", "opus"):
+            if ogg.is_cut(file):
+                raise InputError("cut short: the file ends inside a page")
+        else:
+            head = honest(file)
+        self._reader = reader = sndfile.Reader(sndfile.Port(file, head, endless=endless), noisy=start == "mp3")
+        # More than 4 GiB behind the header of a WAV are shown to libsndfile as RF64; it is a WAV all the same.
+        format = start if start == "wav" else containers.named(reader.major, reader.subtype)
+        if format is None:
+            raise InputError(f"{reader.subtype} in {reader.major} is not one of {', '.join(CONTAINERS)}")
+        if reader.channels > containers.MAX_CHANNELS:
+            raise InputError(f"{reader.channels} channels; the limit is {containers.MAX_CHANNELS}")
+        if reader.rate not in containers.RATES:
+            low, high = containers.RATES[0], containers.RATES[-1]
+            raise InputError(f"{reader.rate} samples a second; from {low:,} to {high:,} are supported")
+        if reader.frames == 0:
+            raise InputError("holds no samples")
+        self.subtype = reader.subtype
+        self.length = None if endless or reader.frames >= sndfile.UNKNOWN else reader.frames  # known after the end
+        self.stored = Stored(
+            format=format,
+            major="WAV" if start == "wav" and reader.major == "RF64" else reader.major,
+            subtype=reader.subtype,
+            endian=reader.endian,
+            channels=reader.channels,
+            rate=reader.rate,
+            length=self.length,
+        )
+        self.tags = {name: text for name, text in reader.tags.items() if name != "software"}  # who wrote it: not us
+        self.header = Header(
+            kind="audio",
+            channels=reader.channels,
+            length=self.length,
+            groups=tuple((c,) for c in range(reader.channels)),
+            step=containers.step_of(reader.subtype),
+            rate=reader.rate,
+            format=format,
+        )
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield (C, n, 1) float32 blocks, all of BLOCK frames but the last; integer samples are in [-1, 1)."""
+        position = 0
+        while len(frames := self._next(position)):
+            position += len(frames)
+            block = np.ascontiguousarray(frames.T)[:, :, np.newaxis]
+            del frames  # whoever takes the block keeps us waiting here; hold nothing meanwhile
+            yield block
+            del block
+        with reading(self.name):
+            if self.length is not None and position < self.length:
+                raise InputError(f"damaged or cut short: {position:,} of {self.length:,} frames could be read")
+            if not position:
+                raise InputError("holds no samples")
+        self.length = position
+
+    def _next(self, position: int) -> np.ndarray:
+        with reading(self.name):
+            frames = self._reader.read(BLOCK)
+            if len(frames) and (reason := _fault(frames, position, self.stored.rate)):
+                raise InputError(reason)
+            return frames
+
+    def save_to(
+        self,
+        target: Target,
+        *,
+        format: str | None = None,
+        sample_rate: int | None = None,
+        bit_depth: int | str | None = None,
+        clip: Literal["clamp", "rescale"] = "clamp",
+    ) -> AudioSink:
+        """Make the sink for this recording: its format, subtype, rate and tags, unless told otherwise."""
+        return AudioSink(self, target, AudioOptions(sample_rate, bit_depth, clip), format=format)
+
+    def close(self) -> None:
+        self._reader.close()
+        self.file.close()
+
+
+class AudioSink:
+    """A recording in the making; a ``Sink``.
+
+    It is written through as it comes, except where ``clip="rescale"`` asks for its peak first: then it waits, as
+    float32, in an unnamed file. Samples are dithered where the output is coarser than the input, and only there,
+    so that silence stays silent.
+    """
+
+    def __init__(self, source: AudioSource, target: Target, options: AudioOptions, *, format: str | None = None):
+        self._source, self._target = source, target
+        stored = source.stored
+        self._plan = plan = containers.plan(format or stored.format, stored, options)
+        self._bits = BITS.get(plan.subtype, 16)
+        coarser = self._bits < BITS.get(stored.subtype, 16)
+        self._dither = np.random.default_rng(DITHER_SEED) if coarser else None
+        self._received = self._written = 0  # frames, before and after resampling
+        self._peak = 0.0
+        self._spool: BinaryIO | None = None
+        self._resampler: Resampler | None = None
+        if plan.rate != stored.rate:
+            from denoise_cli.media.resample import Resampler
+
+            self._resampler = Resampler(stored.rate, plan.rate, stored.channels)
+        with writing(target):
+            self._writer = self._open()
+            if options.clip == "rescale":
+                self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
+
+    def write(self, block: np.ndarray) -> None:
+        with writing(self._target):
+            frames = block[:, :, 0].T
+            self._received += len(frames)
+            step = self._resampler.step if self._resampler else BLOCK
+            for start in range(0, len(frames), step):
+                part = np.ascontiguousarray(frames[start : start + step], np.float32)
+                self._take(self._resampler.push(part) if self._resampler else part)
+
+    def commit(self) -> None:
+        with writing(self._target):
+            if self._received != self._source.length:
+                raise ValueError(f"{self._received} of {self._source.length} frames were written")
+            if self._resampler is not None:
+                self._take(self._resampler.finish())
+            if self._spool is not None:
+                self._drain(self._spool)
+            self._writer.close()
+            if self._plan.major == "OGG":
+                ogg.renumber(self._target.file)
+            self._target.commit()
+        self._drop()
+
+    def discard(self) -> None:
+        self._drop()
+        self._target.discard()
+
+    def _open(self) -> sndfile.Writer:
+        plan, source = self._plan, self._source
+        container, same = CONTAINERS[plan.format], plan.format == source.stored.format
+        tags, start = source.tags if container.tags else {}, b""
+        if plan.format == "mp3":
+            tags, start = {}, mp3.tag(source.file) if same else mp3.written(source.tags)
+            self._target.file.write(start)
+        return sndfile.Writer(
+            sndfile.Port(self._target.file, base=len(start)), plan, source.stored.channels,
+            source.stored.endian if same else "FILE", tags, container.quality,
+        )  # fmt: skip
+
+    def _take(self, frames: np.ndarray) -> None:
+        """Write resampled frames, or keep them until the peak is known."""
+        check(frames)
+        self._written += len(frames)
+        if self._plan.limit is not None and self._written * self._plan.frame > self._plan.limit:
+            raise OutputError(f"{self._target.name}: {containers.too_long(self._plan)}")
+        if self._spool is None:
+            self._put(frames)
+        else:
+            self._peak = max(self._peak, float(np.abs(frames).max(initial=0)))
+            self._spool.write(frames.data)
+
+    def _drain(self, spool: BinaryIO) -> None:
+        gain = np.float32(1 / max(1.0, self._peak))
+        channels = self._source.stored.channels
+        spool.seek(0)
+        while data := spool.read(4 * channels * BLOCK):
+            self._put(np.frombuffer(data, np.float32).reshape(-1, channels) * gain)
+
+    def _put(self, frames: np.ndarray) -> None:
+        if self._plan.subtype in FLOATING:
+            self._writer.write(frames)
+        elif self._plan.subtype in LOSSY:
+            self._writer.write(frames.clip(-1, 1))
+        else:
+            self._writer.write(to_levels(frames, int(self._bits), self._dither))
+
+    def _drop(self) -> None:
+        self._writer.drop()
+        if self._spool is not None:
+            self._spool.close()
+
+
+def open_audio(file: BinaryIO, name: str) -> AudioSource:
+    """Open a recording by its content.
+
+    Parameters
+    ----------
+    file
+        Seekable and open for reading; it is ours from here on, closed with the source, or here on failure.
+    name
+        For messages.
+
+    Raises
+    ------
+    InputError
+        One line that starts with the name: damaged, cut short, empty, or of a kind that we do not read; of more
+        than 64 channels, or of a rate outside 1 to 384 kHz.
+    """
+    with reading(printable(name)), ExitStack() as stack:
+        stack.callback(file.close)
+        source = AudioSource(file, printable(name))
+        stack.pop_all()
+        return source
+
+
+def read(path: str | Path) -> Signal:
+    """Read a whole recording: ``read("x.wav").data`` is (C, T, 1) float32 in [-1, 1]."""
+    try:
+        with Path(path).open("rb") as file:
+            return gather(open_audio(file, str(path)))
+    except OSError as error:
+        raise InputError(f"{printable(path)}: {error.strerror or error}") from error
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one InputError that begins with the name."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{name}: {sndfile.reason(error)}") from error
+
+
+@contextmanager
+def writing(target: Target) -> Iterator[None]:
+    """Turn whatever an encoder raises into one OutputError; a closed pipe is left to the command."""
+    try:
+        yield
+    except (DenoiseError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if full_disk(error):
+            raise NoSpaceError(f"no space left on device: {target.name}") from error
+        raise OutputError(f"{target.name}: {sndfile.reason(error)}") from error
+
+
+def _start(file: BinaryIO) -> str:
+    file.seek(0)
+    start = file.read(512)
+    if not start:
+        raise InputError("the file is empty")
+    format = containers.detect(start)
+    if format is None:
+        raise InputError(f"not a recording in a format that we read; they are {', '.join(CONTAINERS)}")
+    return format
+
+
+def _fault(frames: np.ndarray, position: int, rate: int) -> str | None:
+    """Say what is wrong with (n, C) samples, or None: they must be finite and nominally in [-1, 1]."""
+    low, high = float(frames.min()), float(frames.max())  # NaN comes through both
+    if not (np.isfinite(low) and np.isfinite(high)):
+        first = position + int((~np.isfinite(frames)).any(axis=1).argmax())
+        return f"non-finite samples at {first / rate:.3f} s"
+    peak = max(-low, high)
+    return f"float samples reach {peak:g}; scale them to [-1, 1]" if peak > FLOAT_LIMIT else None

@@ -1,0 +1,180 @@
+"""Recordings through the model: long segments that overlap, at the model's rate, and the band above it.
+
+    frames    |------------ core ------------|------------ core ------------|
+    segment        |<========== read ==========>| halo                          context, cropped
+
+The model hears `rate` samples a second. A recording with another rate is split in two: what survives going to that
+rate and back, which the model cleans, and the rest, which follows the gain that the model gave to the top of the
+band that it heard, moment by moment. So a 48 kHz file comes back as one, with the hiss between the words gone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from denoise_cli.signal import Header
+from denoise_cli.workers import Options, Tile, Workers
+
+CORE = 60  # seconds, about: the overlap costs little, and ten minutes still keep two threads busy
+MARGIN = 0.1  # seconds that the filters of resampling reach, and more
+FRAME = 0.016  # seconds over which the gain of the upper band is measured
+TOP = 0.75  # what the model did not hear follows what it heard from this share of the band up
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a recording is cut, in seconds and frames; a function of rate and model alone."""
+
+    rate: int  # of the recording
+    model_rate: int
+    multiple: int
+    unit: int  # seconds, whole, in which both rates and the model's grid come out even
+    core: int  # frames
+    halo: int  # frames
+
+    @classmethod
+    def of(cls, rate: int, model_rate: int, multiple: int, halo: int) -> Plan:
+        """Cores of about a minute; `halo` is the model's, in its own samples."""
+        unit = multiple // math.gcd(model_rate, multiple)
+        seconds = math.ceil((halo / model_rate + MARGIN) / unit) * unit
+        return cls(rate, model_rate, multiple, unit, math.ceil(CORE / unit) * unit * rate, seconds * rate)
+
+
+def segments(
+    blocks: Iterable[np.ndarray], header: Header, workers: Workers, options: Options
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (input, output) of consecutive frames, (C, n, 1) each, to the end of `blocks`, wherever that is."""
+    assert header.rate is not None, "a recording has a rate"
+    session = workers.session("audio")
+    card = session.card
+    assert card.rate is not None, "so says its card"
+    plan = Plan.of(header.rate, card.rate, card.multiple, card.halo)
+    ahead: deque[_Segment] = deque()
+    for left, core, right in _cut(blocks, plan):
+        ahead.append(_Segment(left, core, right, plan, workers, options))
+        del left, core, right
+        if len(ahead) > len(workers.threads):
+            yield ahead.popleft().join(options)
+    while ahead:
+        yield ahead.popleft().join(options)
+
+
+def _cut(blocks: Iterable[np.ndarray], plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Blocks (C, n, 1) -> (context before, core, context after), (C, n) each; contexts are empty at the ends."""
+    left: np.ndarray | None = None
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        held.append(block[:, :, 0])
+        count += block.shape[1]
+        while count >= plan.core + plan.halo:
+            x = np.concatenate(held, axis=1)
+            core, rest = x[:, : plan.core], x[:, plan.core :]
+            yield (x[:, :0] if left is None else left), core, rest[:, : plan.halo]
+            left, held, count = core[:, -plan.halo :].copy(), [rest.copy()], rest.shape[1]
+            del x, core, rest
+    if count:
+        x = np.concatenate(held, axis=1)
+        while x.shape[1]:
+            core, x = x[:, : plan.core], x[:, plan.core :]
+            yield (core[:, :0] if left is None else left), core, x[:, : plan.halo]
+            left = core[:, -plan.halo :]
+
+
+class _Segment:
+    """One segment on its way through the session."""
+
+    def __init__(
+        self,
+        left: np.ndarray,
+        core: np.ndarray,
+        right: np.ndarray,
+        plan: Plan,
+        workers: Workers,
+        options: Options,
+    ):
+        self.core, self.plan = core, plan
+        self.keep = slice(left.shape[1], left.shape[1] + core.shape[1])
+        self.x = np.concatenate([left, core, right], axis=1)
+        self.heard = resampled(self.x, plan.rate, plan.model_rate)  # what the model hears
+        length = self.heard.shape[1]
+        padded = np.pad(self.heard, ((0, 0), (0, -length % plan.multiple)))
+        self.said = np.empty_like(self.heard)
+        groups = [slice(0, len(core))] if options.link else [slice(c, c + 1) for c in range(len(core))]
+        session = workers.session("audio")
+        self.tiles = [
+            Tile(session, padded[group], lambda y, at=group: self._deliver(y, at))  # type: ignore[misc]
+            for group in groups
+        ]
+        for tile in self.tiles:
+            workers.submit(tile)
+
+    def _deliver(self, y: np.ndarray, channels: slice) -> None:
+        self.said[channels] = y[:, : self.said.shape[1]]
+
+    def join(self, options: Options) -> tuple[np.ndarray, np.ndarray]:
+        """The core's input and output, (C, n, 1) each; waits for the model."""
+        for tile in self.tiles:
+            tile.done.result()
+        self.tiles.clear()
+        y = restored(self.x, self.heard, self.said, self.plan.rate, self.plan.model_rate)[:, self.keep]
+        strength = options.strength
+        if options.atten_lim is not None:
+            strength = min(strength, 1 - 10 ** (-options.atten_lim / 20))
+        if strength < 1:
+            y = self.core + np.float32(strength) * (y - self.core)
+        return self.core[:, :, None], np.ascontiguousarray(y)[:, :, None]
+
+
+def restored(x: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, model_rate: int) -> np.ndarray:
+    """Bring `said`, the answer of the model to what it `heard`, (C, m), to the rate and length of x, (C, n)."""
+    if rate == model_rate:
+        return said
+    length = x.shape[1]
+    both = _fitted(resampled(np.concatenate([heard, said]), model_rate, rate), length)
+    heard_again, said_again = both[: len(x)], both[len(x) :]
+    gain, frame = top_gain(heard, said, model_rate, min(rate, model_rate) / 2)
+    centres = (np.arange(gain.shape[1]) + 0.5) * frame / model_rate * rate
+    at = np.arange(length)
+    return np.stack(
+        [clean + (whole - again) * np.interp(at, centres, g).astype(np.float32)
+         for clean, whole, again, g in zip(said_again, x, heard_again, gain, strict=True)]
+    )  # fmt: skip
+
+
+def top_gain(heard: np.ndarray, said: np.ndarray, rate: int, limit: float) -> tuple[np.ndarray, int]:
+    """Gain of the model in the top quarter of the band up to `limit` Hz: (C, frames), and the length of a frame.
+
+    The root of the ratio of energies, at most 1, over three frames, so that it moves as fast as a consonant.
+    """
+    frame = round(FRAME * rate)
+    count = max(1, heard.shape[1] // frame)
+
+    def energy(signal: np.ndarray) -> np.ndarray:
+        blocks = np.pad(signal, ((0, 0), (0, max(0, frame - signal.shape[1]))))[:, : count * frame]
+        spectrum = np.fft.rfft(blocks.reshape(len(signal), count, frame) * np.hanning(frame).astype(np.float32))
+        bin = rate / frame
+        top = np.square(np.abs(spectrum[..., int(TOP * limit / bin) : math.ceil(limit / bin) + 1])).sum(-1)
+        around = np.pad(top, ((0, 0), (1, 1)), mode="edge")
+        return around[:, :-2] + around[:, 1:-1] + around[:, 2:]
+
+    return np.sqrt(np.minimum(1, energy(said) / np.maximum(energy(heard), 1e-12))), frame
+
+
+def resampled(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """(C, n) at `rate` -> (C, ceil(n new_rate / rate)) at `new_rate`, without delay."""
+    if rate == new_rate:
+        return x
+    import soxr
+
+    y = soxr.resample(x.T, rate, new_rate, quality="HQ")
+    return _fitted(np.ascontiguousarray(y.T, dtype=np.float32), -(-x.shape[1] * new_rate // rate))
+
+
+def _fitted(x: np.ndarray, length: int) -> np.ndarray:
+    return x[:, :length] if x.shape[1] >= length else np.pad(x, ((0, 0), (0, length - x.shape[1])))

@@ -1,0 +1,228 @@
+"""Speech and noise to batches of mixtures, made on the fly.
+
+    speech -> speed -> tone -> room --- gain ----------------- clean
+    noise (one or two, or coloured) -> tone -- to an SNR - + - noisy
+
+As in data.py a batch is a pure function of (seed, step), so a run that is killed and resumed hears the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from denoise_cli.errors import DenoiseError, TrainingError
+from denoise_cli.train.data import DECODERS
+from denoise_cli.train.stream import Stream
+
+BUDGET = 2 << 30  # bytes of decoded recordings that are kept in memory, as int16
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How a mixture is drawn. Probabilities are per sample, ranges are drawn from uniformly."""
+
+    snr: tuple[float, float] = (-6, 20)  # dB, of the active speech to the noise
+    level: tuple[float, float] = (-38, -8)  # dB full scale, rms of the active speech
+    speed: tuple[float, float] = (0.88, 1.12)  # tape speed: tempo and pitch together
+    tone: float = 6.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
+    room: float = 0.3  # probability of a synthetic room
+    decay: tuple[float, float] = (0.1, 0.7)  # seconds in which the room falls by 60 dB
+    second: float = 0.3  # probability of a second noise
+    coloured: float = 0.15  # probability of synthetic noise, between white and brown
+    clean: float = 0.04  # probability of no noise: clean speech must come back
+    empty: float = 0.04  # probability of no speech
+
+
+@dataclass(frozen=True)
+class Batch:
+    noisy: np.ndarray  # (B, 1, T) float32 in [-1, 1]
+    clean: np.ndarray  # (B, 1, T)
+
+
+def load(
+    paths: Sequence[Path], rate: int, on_skip: Callable[[Path, str], None], *, budget: int = BUDGET
+) -> list[np.ndarray]:
+    """Decode recordings to mono (T,) int16 at `rate`, together about `budget` bytes at most.
+
+    Of a recording above its equal share the beginning is kept. Files that cannot be read are reported and
+    left out. Raises TrainingError if none is left.
+    """
+    share = budget // 2 // max(1, len(paths))
+
+    def decode(path: Path) -> np.ndarray | DenoiseError:
+        try:
+            return _decode(path, rate, share)
+        except DenoiseError as error:
+            return error
+
+    clips = []
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for path, decoded in zip(paths, pool.map(decode, paths), strict=True):
+            if isinstance(decoded, DenoiseError):
+                on_skip(path, str(decoded))
+            elif np.abs(decoded).max(initial=0) > 0:
+                clips.append(decoded)
+            else:
+                on_skip(path, "silent")
+    if not clips:
+        raise TrainingError("no recording to train on")
+    return clips
+
+
+def _decode(path: Path, rate: int, limit: int) -> np.ndarray:
+    import soxr
+
+    from denoise_cli.media import audio
+
+    with path.open("rb") as file:
+        source = audio.open_audio(file, str(path))
+        assert source.header.rate is not None, "a recording has a rate"
+        stream = soxr.ResampleStream(source.header.rate, rate, 1, dtype="float32")
+        parts, length = [], 0
+        for block in source.blocks():
+            parts.append(stream.resample_chunk(np.ascontiguousarray(block[:, :, 0].mean(0))))
+            length += len(parts[-1])
+            if length >= limit:
+                break
+        parts.append(stream.resample_chunk(np.empty(0, np.float32), last=True))
+        return (np.concatenate(parts)[:limit].clip(-1, 1) * 32767).round().astype(np.int16)
+
+
+class Mixtures(Stream[Batch]):
+    """Batches of (noisy, clean) segments of `length` samples at `rate`.
+
+    A clip is drawn in proportion to its length, so that every second is equally likely.
+    """
+
+    def __init__(
+        self,
+        speech: Sequence[np.ndarray],
+        noise: Sequence[np.ndarray],
+        rate: int,
+        length: int,
+        batch_size: int,
+        seed: int,
+        mixing: Mixing | None = None,
+    ):
+        self.speech, self.noise = speech, noise
+        self.rate, self.length, self.batch_size, self.seed = rate, length, batch_size, seed
+        self.mixing = mixing or Mixing()
+        self._speech_ends = np.cumsum([len(clip) for clip in speech])
+        self._noise_ends = np.cumsum([len(clip) for clip in noise])
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        pairs = [self.sample(rng) for _ in range(self.batch_size)]
+        noisy, clean = (np.stack(side)[:, None].astype(np.float32) for side in zip(*pairs, strict=True))
+        return Batch(noisy, clean)
+
+    def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(noisy, clean), (B, 1, T) each, on the device; everything was drawn with the batch."""
+        return torch.from_numpy(batch.noisy).to(device), torch.from_numpy(batch.clean).to(device)
+
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One (noisy, clean), (T,) each."""
+        m = self.mixing
+        clean = self._voice(rng)
+        clean *= 10 ** (rng.uniform(*m.level) / 20) / max(active_rms(clean, self.rate), 1e-5)
+        kind = rng.random()
+        if kind < m.clean:
+            noise = np.zeros_like(clean)
+        else:
+            noise = self._noise(rng)
+            snr = rng.uniform(*m.snr)
+            noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7) * 10 ** (-snr / 20)
+            if kind < m.clean + m.empty:
+                clean = np.zeros_like(clean)
+        noisy = clean + noise
+        loudest = np.abs(noisy).max(initial=0)
+        if loudest > 0.99:  # what a recorder would have turned down
+            noisy, clean = noisy * (0.99 / loudest), clean * (0.99 / loudest)
+        return noisy, clean
+
+    def _voice(self, rng: np.random.Generator) -> np.ndarray:
+        import soxr
+
+        m = self.mixing
+        speed = rng.uniform(*m.speed)
+        taken = _cut(rng, self.speech, self._speech_ends, math.ceil(self.length * speed) + 16, loop=False)
+        x = soxr.resample(taken, speed * self.rate, self.rate, quality="LQ")
+        x = _toned(rng, _fitted(x, self.length), m.tone)
+        if rng.random() < m.room:
+            x = _echoed(rng, x, self.rate, rng.uniform(*m.decay))
+        return x
+
+    def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        m = self.mixing
+        if not self.noise or rng.random() < m.coloured:
+            return _coloured(rng, self.length, rng.uniform(0, 2))
+        x = _toned(rng, _cut(rng, self.noise, self._noise_ends, self.length, loop=True), m.tone)
+        if rng.random() < m.second:
+            other = _cut(rng, self.noise, self._noise_ends, self.length, loop=True)
+            balance = 10 ** (rng.uniform(-10, 10) / 20)
+            x = x + other * balance * active_rms(x, self.rate) / max(active_rms(other, self.rate), 1e-7)
+        return x
+
+
+def active_rms(x: np.ndarray, rate: int, below: float = 35.0) -> float:
+    """Root mean square of the 32 ms frames less than `below` dB under the loudest one: pauses do not count."""
+    frame = max(1, rate * 32 // 1000)
+    count = max(1, len(x) // frame)
+    power = np.square(x[: count * frame].reshape(count, -1)).mean(1)
+    return float(np.sqrt(power[power >= power.max() * 10 ** (-below / 10)].mean()))
+
+
+def _cut(
+    rng: np.random.Generator, clips: Sequence[np.ndarray], ends: np.ndarray, length: int, *, loop: bool
+) -> np.ndarray:
+    """(length,) float32 from a random place; a shorter clip is looped, or stands somewhere in silence."""
+    clip = clips[int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
+    if len(clip) >= length:
+        start = int(rng.integers(len(clip) - length + 1))
+        return clip[start : start + length] / np.float32(32768)
+    start = int(rng.integers(max(len(clip), length - len(clip) + 1)))
+    if loop:
+        return np.take(clip, np.arange(start, start + length), mode="wrap") / np.float32(32768)
+    x = np.zeros(length, np.float32)
+    start = min(start, length - len(clip))
+    x[start : start + len(clip)] = clip / np.float32(32768)
+    return x
+
+
+def _fitted(x: np.ndarray, length: int) -> np.ndarray:
+    return x[:length] if len(x) >= length else np.pad(x, (0, length - len(x)))
+
+
+def _toned(rng: np.random.Generator, x: np.ndarray, strength: float) -> np.ndarray:
+    """Through a random smooth filter without delay: a cosine series of three terms, in dB over the spectrum."""
+    place = np.linspace(0, 1, len(x) // 2 + 1, dtype=np.float32)
+    terms = rng.standard_normal(3) * strength / np.array([1, 2, 3])
+    gain = sum(a * np.cos(np.pi * k * place) for k, a in enumerate(terms, 1))
+    return np.fft.irfft(np.fft.rfft(x) * 10 ** (gain / 20), len(x)).astype(np.float32)
+
+
+def _echoed(rng: np.random.Generator, x: np.ndarray, rate: int, decay: float) -> np.ndarray:
+    """In a room: the direct sound, and noise that falls by 60 dB in `decay` seconds (Polack 1988)."""
+    length = int(decay * rate)
+    time = np.arange(length) / length
+    tail = rng.standard_normal(length) * 10 ** (-3 * time)
+    tail *= 10 ** (rng.uniform(-12, 3) / 20) / np.sqrt(np.square(tail).sum())  # reverberant against direct sound
+    tail[0] = 1.0
+    size = 1 << (len(x) + length).bit_length()
+    return np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(tail, size), size)[: len(x)].astype(np.float32)
+
+
+def _coloured(rng: np.random.Generator, length: int, slope: float) -> np.ndarray:
+    """Noise whose power falls as 1 / f^slope: 0 white, 1 pink, 2 brown."""
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum[1:] *= np.arange(1, len(spectrum)) ** (-slope / 2)
+    spectrum[0] = 0
+    return np.fft.irfft(spectrum, length).astype(np.float32)

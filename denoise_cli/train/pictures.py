@@ -1,0 +1,123 @@
+"""Training on pictures: patches with noise made on the fly, scored by PSNR on fixed noisy pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import nn
+
+from denoise_cli import corrupt, media, pictures
+from denoise_cli.errors import InputError, UsageError, choice
+from denoise_cli.media import image
+from denoise_cli.metrics import psnr
+from denoise_cli.signal import Header
+from denoise_cli.tiles import pad
+from denoise_cli.train import data, tasks
+from denoise_cli.train.loop import Options
+
+SIDE = 256  # validation looks at the centre of each picture, so that it takes a second, not a minute
+SHOWN = 5  # pictures on the sheet
+
+
+@dataclass(frozen=True)
+class Example:
+    """A validation picture with its fixed noise, (C, H, W) each."""
+
+    clean: np.ndarray
+    noisy: np.ndarray
+
+
+class Pictures:
+    """A ``Task``. `channels` 1 trains a gray model, 3 a colour one; None: whatever the pictures are."""
+
+    kind = "image"
+    metric = "PSNR"
+    stream: data.Patches
+    examples: list[Example]
+
+    def __init__(self, clean: Path, options: Options, val: Path | None = None, channels: int | None = None):
+        self.training, self.validation = tasks.split(clean, val, media.IMAGE_SUFFIXES, "pictures")
+        self.count = len(self.training)
+        if channels is None:
+            channels = options.net.get("channels") or _guess_channels(self.training)
+        if channels not in (1, 3):
+            raise UsageError(choice("number of channels", channels, (1, 3)))
+        self.channels: int = channels
+        try:
+            corrupt.parse(options.noise).check(Header("image", channels, None))
+        except InputError as error:
+            raise UsageError(f"--noise {options.noise}: {error}") from None
+        self.options = dataclasses.replace(options, net={**options.net, "channels": channels})
+
+    def check(self, net: nn.Module) -> None:
+        multiple = getattr(net, "multiple", 1)
+        if self.options.patch % multiple:
+            raise UsageError(
+                f"--patch {self.options.patch} must be a multiple of {multiple} for {self.options.arch}"
+            )
+
+    def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
+        o, skip = self.options, tasks.skipping(say)
+        say(f"{self.count} pictures to train on, {len(self.validation)} to validate")
+        self.multiple, self.device = getattr(net, "multiple", 1), device
+        pool = data.load(self.training, self.channels, skip, least=o.patch, seed=o.seed)
+        held = data.load(self.validation, self.channels, skip) if self.validation else []
+        self.examples = _examples(held, o)
+        self.stream = data.Patches(pool, corrupt.parse(o.noise), o.patch, o.batch_size, o.seed, o.gray)
+
+    def card(self) -> dict[str, Any]:
+        return {"channels": self.channels, "noise": self.options.noise}
+
+    def validate(self, net: nn.Module) -> float | None:
+        if not self.examples:
+            return None
+        return float(np.mean([psnr(self._infer(net, e.noisy), e.clean) for e in self.examples]))
+
+    def sheet(self, net: nn.Module) -> Image | None:
+        if not self.examples:
+            return None
+        shown = [(e, self._infer(net, e.noisy)) for e in self.examples[:SHOWN]]
+        return pictures.sheet(
+            [[e.clean, e.noisy, y] for e, y in shown],
+            ["original", "noisy", "denoised"],
+            [["", f"{psnr(e.noisy.clip(0, 1), e.clean):.2f} dB", f"{psnr(y, e.clean):.2f} dB"] for e, y in shown],
+        )
+
+    def _infer(self, net: nn.Module, x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            y = net(torch.from_numpy(pad(x, self.multiple))[None].to(self.device))[0].float().cpu().numpy()
+        return y[:, : x.shape[1], : x.shape[2]].clip(0, 1)
+
+
+def _guess_channels(paths: Sequence[Path]) -> int:
+    """3 if any of the first pictures has colour, else 1."""
+    for path in paths[:32]:
+        with contextlib.suppress(Exception), path.open("rb") as file:
+            source = image.open_image(file, str(path))
+            if len(source.header.groups[0]) == 3:
+                return 3
+    return 1
+
+
+def _examples(pool: Sequence[np.ndarray], options: Options) -> list[Example]:
+    """Centres of the pictures with a noise that is the same in every run and every epoch."""
+    noise = corrupt.parse(options.noise)
+    examples = []
+    for index, picture in enumerate(pool):
+        height, width = (min(size, SIDE) for size in picture.shape[1:])
+        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
+        clean = picture[:, top : top + height, left : left + width]
+        clean = clean.astype(np.float32) / 255 if clean.dtype == np.uint8 else np.ascontiguousarray(clean)
+        noisy = noise(clean, np.random.default_rng([options.seed, index, 2]))
+        if data.is_gray(picture):
+            noisy = np.repeat(noisy[:1], len(noisy), axis=0)  # not a read-only view: torch warns of those
+        examples.append(Example(clean, np.ascontiguousarray(noisy)))
+    return examples

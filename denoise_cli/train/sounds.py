@@ -1,0 +1,97 @@
+"""Training on recordings: mixtures of speech and noise made on the fly, scored by SI-SDR on fixed ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import nn
+
+from denoise_cli import media
+from denoise_cli.errors import UsageError
+from denoise_cli.metrics import si_sdr
+from denoise_cli.spectrograms import sheet, spectrogram
+from denoise_cli.train import tasks
+from denoise_cli.train.loop import Options
+from denoise_cli.train.mixing import Batch, Mixing, Mixtures, load
+
+SEGMENT = 32768  # samples of a training segment by default: 2 s at 16 kHz
+EXAMPLES = 32  # mixtures that validation listens to
+SECONDS = 4  # of each
+SHOWN = 5  # of them on the sheet
+
+
+class Sounds:
+    """A ``Task``: clean recordings of any rate and length, and a folder of noises to mix with them."""
+
+    kind = "audio"
+    metric = "SI-SDR"
+    stream: Mixtures
+    examples: Batch | None = None
+
+    def __init__(
+        self, clean: Path, options: Options, noises: Path | None = None, val: Path | None = None, rate: int = 16_000
+    ):
+        self.training, self.validation = tasks.split(clean, val, media.AUDIO_SUFFIXES, "recordings")
+        self.noises = [] if noises is None else tasks.listing(noises, media.AUDIO_SUFFIXES)
+        if noises is not None and not self.noises:
+            raise UsageError(f"--noise-dir {noises}: no recordings in it")
+        self.count = len(self.training) + len(self.noises)
+        self.rate, self.options = rate, options
+        self.mixing = Mixing()
+
+    def check(self, net: nn.Module) -> None:
+        multiple = getattr(net, "multiple", 1)
+        if self.options.patch % multiple:
+            raise UsageError(
+                f"--patch {self.options.patch} samples must be a multiple of {multiple} for {self.options.arch}"
+            )
+
+    def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
+        o, skip = self.options, tasks.skipping(say)
+        held = tasks.held_out(self.noises)
+        noises = [path for path in self.noises if path not in set(held)]
+        count = len(self.validation)
+        say(f"{len(self.training)} recordings and {len(noises)} noises to train on, {count} recordings to validate")
+        self.multiple, self.device = getattr(net, "multiple", 1), device
+        speech, noise = load(self.training, self.rate, skip), load(noises, self.rate, skip) if noises else []
+        self.stream = Mixtures(speech, noise, self.rate, o.patch, o.batch_size, o.seed, self.mixing)
+        if self.validation:
+            # No empty ones: nothing to score. White and brown noise where there are no files to hold out.
+            fair = dataclasses.replace(self.mixing, clean=0, empty=0)
+            length = SECONDS * self.rate // self.multiple * self.multiple
+            voices, others = load(self.validation, self.rate, skip), load(held, self.rate, skip) if held else []
+            self.examples = Mixtures(voices, others, self.rate, length, EXAMPLES, o.seed + 1, fair).batch(0)
+
+    def card(self) -> dict[str, Any]:
+        low, high = self.mixing.snr
+        return {
+            "channels": 1,
+            "rate": self.rate,
+            "noise": f"recorded and coloured noise, {low:g} to {high:g} dB SNR",
+        }
+
+    def validate(self, net: nn.Module) -> float | None:
+        if self.examples is None:
+            return None
+        clean, denoised = self.examples.clean, self._infer(net, self.examples.noisy)
+        return float(np.mean([si_sdr(y[0], x[0]) for x, y in zip(clean, denoised, strict=True)]))
+
+    def sheet(self, net: nn.Module) -> Image | None:
+        if self.examples is None:
+            return None
+        rows, captions = [], []
+        for clean, noisy in zip(self.examples.clean[:SHOWN], self.examples.noisy[:SHOWN], strict=True):
+            heard = [clean, noisy, self._infer(net, noisy[None])[0]]
+            rows.append([spectrogram(x, self.rate, size=(360, 160)) for x in heard])
+            captions.append(["", *(f"SI-SDR {si_sdr(x[0], clean[0]):.1f} dB" for x in heard[1:])])
+        return sheet(rows, ["original", "noisy", "denoised"], captions)
+
+    def _infer(self, net: nn.Module, x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return net(torch.from_numpy(x).to(self.device)).float().cpu().numpy()

@@ -1,0 +1,57 @@
+"""Batches of a training, made ahead of the loop by a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class Stream(Generic[T]):
+    """Batches of a training, and what the loop sees of them."""
+
+    def batch(self, step: int) -> T:
+        """The batch of this step: a pure function of it and of what the stream was made with."""
+        raise NotImplementedError
+
+    def pair(self, batch: T, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(noisy, clean) on the device; what is random here comes from `generator`."""
+        raise NotImplementedError
+
+    def batches(self, start: int, ahead: int = 4) -> Iterator[T]:
+        """Batches of steps start, start + 1, ..., made by a thread that runs at most `ahead` before."""
+        ready: queue.Queue[T | BaseException] = queue.Queue(ahead)
+        stop = threading.Event()
+
+        def make() -> None:
+            step = start
+            while not stop.is_set():
+                try:
+                    item: T | BaseException = self.batch(step)
+                except BaseException as error:
+                    item = error
+                while not stop.is_set():
+                    try:
+                        ready.put(item, timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+                step += 1
+
+        worker = threading.Thread(target=make, daemon=True)
+        worker.start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            worker.join()

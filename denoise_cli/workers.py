@@ -1,0 +1,169 @@
+"""Worker threads, one a core, that put waiting tiles through their models.
+
+file threads  --submit-->  waiting tiles  --batches of equal shape-->  session  --deliver-->  file threads
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from denoise_cli import tiles
+from denoise_cli.errors import InputError, OutOfMemory, UsageError
+from denoise_cli.pipeline import Stopped
+from denoise_cli.session import Session
+from denoise_cli.signal import Kind
+
+TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
+NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; `batch` and `threads` never change the result, `tile` at most by 0.01 of an 8-bit step."""
+
+    strength: float = 1.0  # 0 leaves the input, 1 is all the model gives
+    std: float | None = None  # noise level told to the model, 8-bit steps
+    tile: int = TILE  # side of a square tile, pixels; tiles of other shapes have its area
+    batch: int | None = None  # tiles a call; default 1 on a processor, 8 on a GPU
+    threads: int | None = None  # default: the cores this process may use
+    link: bool = True  # recordings: one mask for all channels, so that the stereo image stays
+    atten_lim: float | None = None  # recordings: noise is lowered by at most so many dB
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"--strength must be in 0..1, not {self.strength:g}")
+        if self.std is not None and not 0 <= self.std <= 255:
+            raise UsageError(f"--std must be in 0..255, not {self.std:g}")
+        if self.atten_lim is not None and not self.atten_lim >= 0:
+            raise UsageError(f"--atten-lim must be at least 0 dB, not {self.atten_lim:g}")
+        for name, low in (("tile", 64), ("batch", 1), ("threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UsageError(f"--{name} must be at least {low}, not {value}")
+
+
+Models = Session | Callable[[Kind], Session]  # one for every kind of file, or how to get it
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One sample for a model, and where its result goes."""
+
+    session: Session
+    x: np.ndarray  # (C, H, W) or (C, T) float32; T on the model's grid
+    deliver: Callable[[np.ndarray], None]  # called with the result, of x's shape, in a worker thread
+    done: Future[None] = field(default_factory=Future)
+
+    def goes_with(self, other: Tile) -> bool:
+        return self.session is other.session and self.x.shape == other.x.shape
+
+
+class Workers:
+    """N threads that batch waiting tiles of one model and of equal shape into one call of its session."""
+
+    def __init__(self, models: Models, options: Options):
+        self._options = options
+        self._opened: dict[Kind, Session] = {}
+        self._opening = threading.Lock()
+        if hasattr(models, "card"):
+            only: Session = models  # type: ignore[assignment]
+            self._check(only)
+            self._models: Callable[[Kind], Session] = lambda kind: only
+        else:
+            self._models = models
+        self.sigma = None if options.std is None else options.std / 255
+        self.batch = options.batch  # None: by the device of the model
+        threads = options.threads or len(os.sched_getaffinity(0))
+        self.waiting: deque[Tile] = deque()
+        self.changed = threading.Condition()
+        self.stopped = False
+        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def session(self, kind: Kind) -> Session:
+        """The model for this kind of file; opened on first use.
+
+        Raises InputError where there is none, UsageError where it does not go with the options.
+        """
+        with self._opening:
+            if kind not in self._opened:
+                session = self._models(kind)
+                self._check(session)
+                self._opened[kind] = session
+        session = self._opened[kind]
+        if session.card.kind != kind:
+            what = f'model "{session.card.name}" is for {NOUNS[session.card.kind]}, not for {NOUNS[kind]}'
+            raise InputError(what)
+        return session
+
+    def _check(self, session: Session) -> None:
+        if self._options.std is not None and not session.card.noise_input:
+            name = session.card.name
+            raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')
+        if self._options.std is None and session.card.noise_input:
+            raise UsageError(f'model "{session.card.name}" must be told the noise level: give --std')
+
+    def submit(self, tile: Tile) -> None:
+        with self.changed:
+            if self.stopped:
+                raise Stopped
+            self.waiting.append(tile)
+            self.changed.notify()
+
+    def _take(self) -> list[Tile]:
+        with self.changed:
+            while not self.waiting and not self.stopped:
+                self.changed.wait()
+            if self.stopped:
+                return []
+            taken = [first := self.waiting.popleft()]
+            batch = self.batch or (8 if first.session.on_gpu else 1)
+            while self.waiting and len(taken) < batch and first.goes_with(self.waiting[0]):
+                taken.append(self.waiting.popleft())
+            return taken
+
+    def _work(self) -> None:
+        while taken := self._take():
+            try:
+                for tile, y in zip(taken, self._infer(taken), strict=True):
+                    tile.deliver(y)
+                    tile.done.set_result(None)
+                    del y
+            except Exception as error:  # whoever waits for the tile shall have it
+                for tile in taken:
+                    if not tile.done.done():
+                        tile.done.set_exception(error)
+            del taken
+
+    def _infer(self, taken: list[Tile]) -> list[np.ndarray]:
+        session = taken[0].session
+        x = taken[0].x[None] if len(taken) == 1 else np.stack([tile.x for tile in taken])
+        try:
+            if session.card.kind == "audio":
+                return list(session(x, self.sigma))
+            height, width = x.shape[-2:]
+            return list(session(tiles.pad(x, session.card.multiple), self.sigma)[:, :, :height, :width])
+        except OutOfMemory:
+            if len(taken) == 1:
+                raise
+            half = self.batch = len(taken) // 2  # for the rest of the run too
+            return self._infer(taken[:half]) + self._infer(taken[half:])
+
+    def stop(self) -> None:
+        """End the threads after the call they are in; tiles still waiting fail with Stopped."""
+        with self.changed:
+            self.stopped = True
+            for tile in self.waiting:
+                tile.done.set_exception(Stopped())
+            self.waiting.clear()
+            self.changed.notify_all()
+        for thread in self.threads:
+            thread.join()

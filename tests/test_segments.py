@@ -1,0 +1,158 @@
+"""Recordings through the engine: seams, rates, channels, and how much is taken away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from denoise_cli import denoise, segments
+from denoise_cli.card import ModelCard
+from denoise_cli.denoise import Options
+from denoise_cli.errors import InputError, UsageError
+from denoise_cli.signal import Header, Signal
+
+RATE = 16_000
+HOP = 256
+
+
+class Fake:
+    """A session without a model: `change` of (N, C, T) at 16 kHz; it keeps the shapes of its calls."""
+
+    on_gpu = False
+
+    def __init__(self, change=lambda x: x, halo=0, **card):
+        self.card = ModelCard("fake", **{"kind": "audio", "rate": RATE, "multiple": HOP, "halo": halo, **card})
+        self.change, self.shapes = change, []
+
+    def __call__(self, x, sigma=None):
+        assert x.shape[-1] % HOP == 0
+        self.shapes.append(x.shape)
+        return self.change(x)
+
+
+def recording(seconds: float, rate: int = RATE, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Noise with most of its power below 3 kHz, (C, n)."""
+    x = np.random.default_rng(seed).standard_normal((channels, round(seconds * rate)))
+    spectrum = np.fft.rfft(x)
+    spectrum /= 1 + (np.fft.rfftfreq(x.shape[1], 1 / rate) / 1500) ** 4
+    y = np.fft.irfft(spectrum, x.shape[1])
+    return (0.2 * y / y.std()).astype(np.float32)
+
+
+def run(x: np.ndarray, session, rate: int = RATE, **options) -> np.ndarray:
+    header = Header("audio", len(x), x.shape[1], rate=rate, groups=tuple((c,) for c in range(len(x))))
+    y = denoise.signal(Signal(x[:, :, None], header), session, Options(threads=2, **options))
+    assert y.shape == (*x.shape, 1)
+    assert y.dtype == np.float32
+    return y[:, :, 0]
+
+
+def db(a: np.ndarray, b: np.ndarray) -> float:
+    """Power of a against that of b."""
+    return 10 * np.log10(np.square(a, dtype=np.float64).sum() / np.square(b, dtype=np.float64).sum())
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 16_000, 40_001])
+def test_a_model_that_changes_nothing_changes_nothing(length):
+    x = recording(3)[:, :length]
+    assert np.array_equal(run(x, Fake()), x)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_other_rates_come_back_as_they_came(rate):
+    x = recording(2.03, rate)
+    y = run(x, Fake(), rate)
+    inner = slice(rate // 20, -rate // 20)  # the filters of resampling meet the ends of the file
+    assert db(y[:, inner] - x[:, inner], x) < -60
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000])
+@pytest.mark.parametrize("seconds", [5.5, 12, 13.3])
+def test_no_seam_is_heard(monkeypatch, rate, seconds):
+    taps = np.random.default_rng(1).standard_normal(2 * 3000 + 1).astype(np.float32) / 80
+
+    def blur(x):  # reaches 3000 samples to either side
+        return np.stack([[np.convolve(c, taps, "same") for c in sample] for sample in x]).astype(np.float32)
+
+    x = recording(seconds, rate)
+    whole = run(x, Fake(blur, halo=3072), rate)
+    monkeypatch.setattr(segments, "CORE", 4)
+    session = Fake(blur, halo=3072)
+    cut = run(x, session, rate)
+    assert len(session.shapes) > 1
+    assert np.abs(cut - whole).max() < 1e-5  # 80 dB below the signal
+
+
+def test_without_its_halo_a_seam_would_be_heard(monkeypatch):
+    def blur(x):
+        return np.stack([[np.convolve(c, np.ones(601, np.float32) / 25, "same") for c in s] for s in x])
+
+    monkeypatch.setattr(segments, "CORE", 4)
+    monkeypatch.setattr(segments, "MARGIN", 0)
+    x = recording(9)
+    assert db(run(x, Fake(blur, halo=0)) - run(x, Fake(blur, halo=512)), x) > -60
+
+
+def test_neither_blocks_nor_threads_change_the_answer(monkeypatch):
+    monkeypatch.setattr(segments, "CORE", 4)
+    x = recording(11, channels=2)
+    header = Header("audio", 2, None, rate=RATE, groups=((0,), (1,)))
+    answers = []
+    for threads, size in ((1, 999), (2, 65_536), (3, 10**6)):
+        from denoise_cli.workers import Workers
+
+        workers = Workers(Fake(lambda x: x * 0.5 + 0.1 * np.roll(x, 7, -1)), Options(threads=threads))
+        blocks = (x[:, i : i + size, None] for i in range(0, x.shape[1], size))
+        answers.append(np.concatenate([y for _, y in segments.segments(blocks, header, workers, Options())], 1))
+        workers.stop()
+    assert np.array_equal(answers[0], answers[1])
+    assert np.array_equal(answers[0], answers[2])
+
+
+def test_the_upper_band_follows_the_gain_of_the_model():
+    rate = 48_000
+    t = np.arange(2 * rate) / rate
+    low, high = 0.2 * np.sin(2 * np.pi * 7000 * t), 0.1 * np.sin(2 * np.pi * 15_000 * t)
+    x = (low + high).astype(np.float32)[None]
+    y = run(x, Fake(lambda x: x * 0.25), rate)
+    inner = slice(rate // 10, -rate // 10)
+    spectrum = np.abs(np.fft.rfft(y[0, inner] * np.hanning(y[0, inner].size))) ** 2
+    before = np.abs(np.fft.rfft(x[0, inner] * np.hanning(x[0, inner].size))) ** 2
+    frequency = np.fft.rfftfreq(x[0, inner].size, 1 / rate)
+    for band in (frequency < 8000, frequency > 8000):
+        assert 10 * np.log10(spectrum[band].sum() / before[band].sum()) == pytest.approx(-12.04, abs=0.1)
+
+
+def test_the_upper_band_stays_where_the_model_lets_speech_through():
+    rate = 48_000
+    x = recording(2, rate) + 0.05 * np.random.default_rng(3).standard_normal((1, 2 * rate)).astype(np.float32)
+    y = run(x, Fake(), rate)
+    high = np.fft.rfftfreq(x.shape[1], 1 / rate) > 8000
+    assert abs(db(np.fft.rfft(y)[:, high].view(float), np.fft.rfft(x)[:, high].view(float))) < 0.1
+
+
+def test_linked_channels_meet_the_model_together_and_others_alone():
+    x, linked, apart = recording(1, channels=2), Fake(), Fake()
+    run(x, linked)
+    run(x, apart, link=False)
+    assert [shape[:2] for shape in linked.shapes] == [(1, 2)]
+    assert [shape[:2] for shape in apart.shapes] == [(1, 1), (1, 1)]
+
+
+def test_a_limit_of_attenuation_leaves_that_much_of_the_noise():
+    x = recording(1)
+    y = run(x, Fake(lambda x: x * 0), atten_lim=12)
+    assert db(y, x) == pytest.approx(-12, abs=0.01)
+    assert np.array_equal(run(x, Fake(lambda x: x * 0), atten_lim=0), x)
+    assert db(run(x, Fake(lambda x: x * 0), strength=0.5), x) == pytest.approx(-6.02, abs=0.01)
+    with pytest.raises(UsageError, match="at least 0 dB"):
+        Options(atten_lim=-1)
+
+
+def test_a_model_for_pictures_is_refused_for_recordings():
+    with pytest.raises(InputError, match='"fake" is for pictures, not for recordings'):
+        run(recording(1), Fake(kind="image", rate=None))
+
+
+def test_silence_stays_silent():
+    assert not run(np.zeros((2, 50_000), np.float32), Fake(lambda x: x * 0.7), 44_100).any()

@@ -1,0 +1,220 @@
+"""Training on recordings: what is mixed, what the net may reach, and that the exported file is the trained net."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from denoise_cli import nets
+from denoise_cli.errors import TrainingError, UsageError
+from denoise_cli.nets.mask_tcn import MaskTCN, Spectrum
+from denoise_cli.session import Session
+from denoise_cli.train import fit, loop, mixing
+from denoise_cli.train.losses import LOSSES
+from denoise_cli.train.mixing import Mixing, Mixtures, active_rms
+from denoise_cli.train.sounds import Sounds
+
+RATE = 8000
+TINY = {"window": 64, "width": 8, "dilations": (1, 2)}
+OPTIONS = loop.Options(
+    arch="mask-tcn", net=TINY, noise="", loss="spectral", batch_size=2, patch=1024, warmup=2, ema=0.9, steps=6
+)
+
+
+def voice(seconds: float = 1.5, seed: int = 0) -> np.ndarray:
+    """Syllables of a buzz, with pauses, (n,) float in [-1, 1]."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    buzz = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 12))
+    return 0.3 * buzz * (np.sin(2 * np.pi * (2 + seed % 3) * t) > 0) * np.sin(2 * np.pi * 4 * t) ** 2
+
+
+def clips(count: int = 3) -> list[np.ndarray]:
+    return [(voice(seed=n) * 20_000).astype(np.int16) for n in range(count)]
+
+
+def noises() -> list[np.ndarray]:
+    return [(np.random.default_rng(9).standard_normal(3000) * 3000).astype(np.int16)]
+
+
+def mixtures(length: int = 4096, batch_size: int = 4, seed: int = 0, **changed) -> Mixtures:
+    return Mixtures(clips(), noises(), RATE, length, batch_size, seed, replace(Mixing(), **changed))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    for n in range(4):
+        for kind, x in (("clean", voice(seed=n)), ("noise", noises()[0] / 32768)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / kind / f"{n}.wav", x, RATE * (1 + n % 2))
+    return tmp_path / "clean", tmp_path / "noise"
+
+
+# --- Mixing -----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    a, b = mixtures().batch(3), mixtures().batch(3)
+    assert np.array_equal(a.noisy, b.noisy)
+    assert np.array_equal(a.clean, b.clean)
+    assert not np.array_equal(a.noisy, mixtures().batch(4).noisy)
+    assert not np.array_equal(a.noisy, mixtures(seed=1).batch(3).noisy)
+    assert a.noisy.shape == a.clean.shape == (4, 1, 4096)
+    assert a.noisy.dtype == np.float32
+
+
+def test_the_noise_stands_at_the_snr_that_was_drawn():
+    for noisy, clean in zip(
+        *vars(mixtures(snr=(6, 6), clean=0, empty=0, batch_size=8).batch(0)).values(), strict=True
+    ):
+        snr = 20 * np.log10(active_rms(clean[0], RATE) / active_rms((noisy - clean)[0], RATE))
+        assert snr == pytest.approx(6, abs=0.01)
+
+
+def test_levels_stay_below_full_scale_and_where_they_were_drawn():
+    loud = mixtures(level=(0, 0), snr=(-6, -6), batch_size=8).batch(0)
+    assert np.abs(loud.noisy).max() <= 0.991
+    quiet = mixtures(level=(-40, -40), clean=1.0).batch(0)
+    for noisy, clean in zip(quiet.noisy, quiet.clean, strict=True):
+        assert np.array_equal(noisy, clean)
+        assert 20 * np.log10(active_rms(clean[0], RATE)) == pytest.approx(-40, abs=0.01)
+
+
+def test_some_mixtures_hold_no_speech():
+    batch = mixtures(clean=0, empty=1.0).batch(0)
+    assert not batch.clean.any()
+    assert (np.abs(batch.noisy).max((1, 2)) > 0).all()
+
+
+def test_pauses_do_not_count_in_the_level():
+    x = voice()
+    assert active_rms(np.concatenate([x, np.zeros(5 * len(x))]), RATE) == pytest.approx(active_rms(x, RATE))
+
+
+def test_what_cannot_be_read_is_left_out(tmp_path, folders):
+    bad, silent = tmp_path / "bad.wav", tmp_path / "silent.wav"
+    bad.write_text("no sound")
+    soundfile.write(silent, np.zeros(1000), RATE)
+    left_out = []
+    found = mixing.load([bad, silent, *sorted(folders[0].iterdir())], RATE, lambda path, why: left_out.append(path))
+    assert left_out == [bad, silent]
+    assert {clip.dtype for clip in found} == {np.dtype(np.int16)}
+    seconds = [1.5, 0.75, 1.5, 0.75]  # those of twice the rate are brought to one
+    assert [len(clip) / RATE for clip in found] == pytest.approx(seconds, abs=1e-3)
+    with pytest.raises(TrainingError, match="no recording"):
+        mixing.load([bad], RATE, lambda *_: None)
+
+
+# --- The net ----------------------------------------------------------------------------------------------
+
+
+def test_the_spectrum_is_that_of_the_fft_and_its_inverse_gives_the_samples_back():
+    spectrum, x = Spectrum(64), torch.randn(3, 640, generator=torch.Generator().manual_seed(0))
+    real, imaginary = spectrum(x)
+    shape = torch.sin(torch.pi * (torch.arange(64) + 0.5) / 64)
+    expected = torch.fft.rfft(x[:, 32:96] * shape)
+    assert torch.allclose(torch.complex(real, imaginary)[:, 2], expected, atol=1e-4)
+    assert torch.allclose(spectrum.inverse(real, imaginary), x, atol=1e-5)
+
+
+def net(seed: int = 0) -> MaskTCN:
+    torch.manual_seed(seed)
+    made = MaskTCN(MaskTCN.Config(**TINY)).eval()
+    torch.nn.init.normal_(made.head.weight, 0, 0.5)  # fresh nets give one mask everywhere
+    return made
+
+
+@torch.no_grad()
+def test_nothing_beyond_the_halo_changes_a_sample():
+    made = net()
+    x = 0.1 * torch.randn(1, 1, 64 * 32, generator=torch.Generator().manual_seed(0))
+    middle = x.shape[2] // 2
+    far, near = x.clone(), x.clone()
+    far[..., : middle - made.halo] = 0.3
+    near[..., : middle - made.halo + 2 * made.multiple] = 0.3
+    assert torch.allclose(made(far)[..., middle:], made(x)[..., middle:], atol=1e-6)
+    assert not torch.allclose(made(near)[..., middle:], made(x)[..., middle:], atol=1e-6)
+
+
+@torch.no_grad()
+def test_one_mask_serves_all_channels():
+    made = net()
+    x = 0.1 * torch.randn(1, 1, 1024, generator=torch.Generator().manual_seed(0))
+    both = made(torch.cat([x, -0.5 * x], 1))
+    assert torch.allclose(both[:, 1], -0.5 * both[:, 0], atol=1e-6), "the speaker stays where he stood"
+    assert not made(torch.zeros(1, 2, 1024)).any(), "silence stays silent"
+
+
+# --- The loss ---------------------------------------------------------------------------------------------
+
+
+def test_the_spectral_loss_knows_equal_from_different_and_survives_silence():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (0.1 * torch.randn(2, 1, 2048, generator=generator) for _ in range(2))
+    loss = LOSSES["spectral"]
+    assert loss(x, x) < 1e-6
+    assert loss(x + 0.1 * y, x) < loss(x + 0.5 * y, x)
+    assert loss(4 * (x + 0.1 * y), 4 * x).item() == pytest.approx(loss(x + 0.1 * y, x).item(), rel=1e-3)
+    silent = torch.zeros(1, 1, 2048, requires_grad=True)
+    loss(silent, torch.zeros(1, 1, 2048)).backward()
+    assert silent.grad.isfinite().all()
+
+
+# --- A whole training -------------------------------------------------------------------------------------
+
+
+def test_what_is_exported_is_what_was_trained_and_runs_at_any_length_and_channels(tmp_path, folders):
+    out, said = tmp_path / "m.onnx", []
+    fitted = fit.fit(Sounds(folders[0], OPTIONS, folders[1], rate=RATE), out, say=said.append)
+    assert fitted.parity < 1e-4
+    assert fitted.metric == "SI-SDR"
+    assert np.isfinite(fitted.score)
+    assert "3 recordings and 3 noises to train on, 1 recordings to validate" in said[0]
+    session = Session(out, "cpu")
+    card = session.card
+    assert (card.kind, card.rate, card.multiple, card.halo) == ("audio", RATE, 32, (1 + 2 + 2) * 32)
+    x = 0.1 * np.random.default_rng(0).standard_normal((2, 3, 32 * 11)).astype(np.float32)
+    made = nets.build("mask-tcn", TINY)
+    loop.initialise(made, out.with_suffix(".ckpt"))
+    with torch.no_grad():
+        assert np.abs(session(x) - made(torch.from_numpy(x)).numpy()).max() < 1e-5
+    assert out.with_suffix(".curve.png").stat().st_size > 1000
+    assert out.with_suffix(".sheet.png").stat().st_size > 1000
+
+
+def test_killed_and_resumed_equals_unbroken(tmp_path):
+    def run(options, state):
+        return loop.train(state, options, mixtures(1024, 2), checkpoint=tmp_path / "m.ckpt")
+
+    def begin():
+        torch.manual_seed(0)
+        return loop.start(nets.build("mask-tcn", TINY), OPTIONS, torch.device("cpu"))
+
+    torch.set_num_threads(1)
+    whole = run(OPTIONS, begin())
+    half = replace(OPTIONS, steps=3)
+    loop.save(begin(), half, tmp_path / "m.ckpt")
+    state = begin()
+    three = iter([False] * 3 + [True])
+    loop.train(state, OPTIONS, mixtures(1024, 2), checkpoint=tmp_path / "m.ckpt", stop=lambda: next(three))
+    resumed = run(OPTIONS, loop.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
+    assert resumed.step == whole.step == 6
+    for name, value in whole.average.items():
+        assert torch.equal(value, resumed.average[name]), name
+
+
+def test_what_does_not_go_with_recordings_is_refused(tmp_path, folders):
+    clean, noise = folders
+    with pytest.raises(UsageError, match="multiple of 32"):
+        fit.fit(Sounds(clean, replace(OPTIONS, patch=1000), rate=RATE), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="not a net for audio"):
+        fit.fit(Sounds(clean, replace(OPTIONS, arch="unet", net={}, loss="l1")), tmp_path / "m.onnx")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no recordings in it"):
+        Sounds(clean, OPTIONS, tmp_path / "empty")
+    with pytest.raises(TrainingError, match="no recordings to train on"):
+        Sounds(tmp_path / "empty", OPTIONS, noise)

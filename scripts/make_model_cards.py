@@ -16,6 +16,17 @@ from denoise_cli.session import Session
 FOLDER = Path(__file__).resolve().parent.parent / "models"
 
 
+def purpose(card: ModelCard) -> str:
+    if card.kind == "audio":
+        return f"Recordings of any rate and any number of channels, heard at {card.rate} Hz"
+    told = "told the noise level" if card.noise_input else "blind"
+    return f"{'Colour and gray' if card.channels == 3 else 'Gray'} pictures, {told}"
+
+
+def unit(card: ModelCard) -> str:
+    return "samples" if card.kind == "audio" else "pixels"
+
+
 def page(cards: list[tuple[Path, ModelCard]]) -> str:
     lines = ["# Models", "", "Made from the cards in the files by `scripts/make_model_cards.py`; do not edit.", ""]
     for path, card in cards:
@@ -23,13 +34,12 @@ def page(cards: list[tuple[Path, ModelCard]]) -> str:
         lines += [
             f"## {path.name}",
             "",
-            f"{'Colour and gray' if card.channels == 3 else 'Gray'} pictures, "
-            f"{'told the noise level' if card.noise_input else 'blind'}; {size:.1f} MB; licence: {card.licence}.",
+            f"{purpose(card)}; {size:.1f} MB; licence: {card.licence}.",
             "",
             "| | |",
             "|---|---|",
             f"| architecture | {card.arch}, {', '.join(f'{k} {v}' for k, v in sorted(card.net.items()))} |",
-            f"| tiles | multiple of {card.multiple} pixels, halo {card.halo} |",
+            f"| tiles | multiple of {card.multiple} {unit(card)}, halo {card.halo} |",
             f"| training noise | `{card.noise}` |",
             f"| training data | {card.data} |",
             f"| training | {', '.join(f'{k} {v}' for k, v in sorted(card.training.items()) if v is not None)} |",

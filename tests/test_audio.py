@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -836,6 +837,16 @@ def test_odd_names(tmp_path, name) -> None:
     with pytest.raises(InputError) as raised:
         audio.read(path)
     assert str(raised.value).isprintable()
+
+
+def test_threads_do_not_disturb_each_other(tmp_path) -> None:
+    def work(suffix: str) -> bool:
+        path = write(tmp_path / suffix / f"x.{suffix}", sound(BLOCK + 7))
+        outs = [through(path, path.with_name(f"{n}.{suffix}")).read_bytes() for n in range(3)]
+        return outs[0] == outs[1] == outs[2]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(work, ["wav", "flac", "ogg", "mp3", "aiff", "caf"]))
 
 
 def test_media_import_neither_soundfile_nor_soxr() -> None:

@@ -243,7 +243,9 @@ def test_the_rate_warms_up_and_follows_a_cosine():
     rates = []
     for step in range(101):
         loop._set_lr(state.optimiser, options, step, step / 100)
-        rates.append(state.optimiser.param_groups[0]["lr"] / options.rate)
+        rates.append([group["lr"] / group["initial_lr"] for group in state.optimiser.param_groups])
+    assert all(one == rate[0] for rate in rates for one in rate), "all groups alike"
+    rates = [rate[0] for rate in rates]
     assert rates[0] == pytest.approx(0.1)
     assert rates[50] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0)

@@ -91,6 +91,25 @@ def sigma_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _export(tmp_path_factory.mktemp("models") / "sigma.onnx", 3, noise_map=True)
 
 
+@pytest.fixture(scope="session")
+def voice_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny untrained model for recordings at 16 kHz: one fixed mask for each frequency, about a half."""
+    import torch
+
+    from denoise_cli.card import ModelCard
+    from denoise_cli.nets import build, config_of
+    from denoise_cli.train.export import export
+
+    path = tmp_path_factory.mktemp("models") / "voice.onnx"
+    net = build("mask-tcn", {"window": 512, "width": 8, "dilations": (1, 2)})
+    with torch.no_grad():
+        net.head.bias.fill_(0.1)
+    export(
+        net, ModelCard("voice", kind="audio", rate=16_000, multiple=256, arch="mask-tcn", net=config_of(net)), path
+    )
+    return path
+
+
 def denoise(
     *args: object, stdin: bytes | None = b"", cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:

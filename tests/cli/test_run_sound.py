@@ -1,0 +1,137 @@
+"""`denoise run` on recordings: alone, beside pictures, through pipes, and with its own options."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, denoise, scene, write_png
+
+RATE = 16_000
+
+
+def sound(seconds: float = 0.7, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """(n, channels): tones and hiss."""
+    t = np.arange(round(seconds * rate)) / rate
+    x = 0.2 * np.sin(2 * np.pi * 300 * t) + 0.02 * np.random.default_rng(0).standard_normal(len(t))
+    return np.stack([x * (1 - 0.3 * c) for c in range(channels)], axis=1)
+
+
+def write(path: Path, x: np.ndarray | None = None, rate: int = RATE, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound(rate=rate) if x is None else x, rate, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "subtype"),
+    [("a.wav", 44_100, 2, "PCM_24"), ("a.flac", 48_000, 1, "PCM_16"), ("a.wav", 8000, 3, "FLOAT")],
+)
+def test_a_recording_comes_back_as_it_was_but_for_the_noise(
+    command, voice_model, tmp_path, name, rate, channels, subtype
+):
+    source = write(tmp_path / name, sound(0.71, rate, channels), rate, subtype=subtype)
+    before = source.read_bytes()
+    done = command("run", source, "-m", voice_model)
+    assert done.code == 0
+    assert "1 file, 0 failed; 0:00:01 of sound in" in done.err
+    assert "real-time factor" in done.err
+    old, new = soundfile.info(source), soundfile.info(tmp_path / f"a.denoised{source.suffix}")
+    assert (new.samplerate, new.channels, new.subtype, new.frames, new.format) == (
+        rate, channels, subtype, old.frames, old.format,
+    )  # fmt: skip
+    assert source.read_bytes() == before
+    x, _ = soundfile.read(source, always_2d=True)
+    y, _ = soundfile.read(tmp_path / f"a.denoised{source.suffix}", always_2d=True)
+    gain = (x * y).sum(0) / np.square(x).sum(0)
+    assert gain == pytest.approx(np.full(channels, gain[0]), abs=0.01), "one gain for all"
+    assert 0.4 < gain[0] < 0.7, "the model was there"
+
+
+def test_pictures_and_recordings_of_one_folder_each_meet_their_model(
+    command, model, voice_model, tmp_path, monkeypatch
+):
+    from denoise_cli import shipped
+
+    monkeypatch.setattr(shipped, "FOLDERS", (tmp_path / "models",))
+    (tmp_path / "models").mkdir()
+    shutil.copy(model, tmp_path / "models" / "image.onnx")
+    shutil.copy(voice_model, tmp_path / "models" / "speech.onnx")
+    write_png(tmp_path / "in" / "a.png", scene(40, 50))
+    write(tmp_path / "in" / "sub" / "b.wav")
+    (tmp_path / "in" / "bad.wav").write_bytes(b"RIFF....WAVE")
+    done = command("run", tmp_path / "in", "--compare", tmp_path / "cmp", "--report", tmp_path / "r.json", "-v")
+    assert done.code == 1
+    assert "bad.wav: " in done.err
+    assert (tmp_path / "in.denoised" / "a.png").exists()
+    assert (tmp_path / "in.denoised" / "sub" / "b.wav").exists()
+    assert (tmp_path / "cmp" / "sub" / "b.wav.compare.png").stat().st_size > 1000
+    rows = {Path(row["input"]).name: row for row in json.loads((tmp_path / "r.json").read_text())["results"]}
+    assert (rows["a.png"]["kind"], rows["a.png"]["duration"], rows["a.png"]["pixels"]) == ("image", None, 2000)
+    assert (rows["b.wav"]["kind"], rows["b.wav"]["duration"], rows["b.wav"]["pixels"]) == ("audio", 0.7, None)
+    assert rows["b.wav"]["noise_after"] < rows["b.wav"]["noise_before"] < -20, "dB of full scale"
+
+
+def test_a_named_model_of_the_other_kind_fails_those_files_only(command, voice_model, tmp_path):
+    write_png(tmp_path / "in" / "a.png", scene(40, 50))
+    write(tmp_path / "in" / "b.wav")
+    done = command("run", tmp_path / "in", "-m", voice_model)
+    assert done.code == 1
+    assert 'a.png: model "voice" is for recordings, not for pictures' in done.err
+    assert (tmp_path / "in.denoised" / "b.wav").exists()
+    assert not (tmp_path / "in.denoised" / "a.png").exists()
+
+
+def test_options_of_recordings(command, voice_model, tmp_path):
+    source = write(tmp_path / "x.wav", sound(0.5))
+    made = tmp_path / "y.wav"
+    run = ("run", source, "-m", voice_model, "-o", made, "--on-exists", "overwrite", "-q")
+    assert command(*run, "--sample-rate", 48_000, "--bit-depth", 24).code == 0
+    info = soundfile.info(made)
+    assert (info.samplerate, info.subtype, info.frames) == (48_000, "PCM_24", 24_000)
+    assert command(*run, "--atten-lim", 0).code == 0
+    assert np.array_equal(soundfile.read(made)[0], soundfile.read(source)[0])
+    assert command(*run, "--strength", 0).code == 0
+    assert np.array_equal(soundfile.read(made)[0], soundfile.read(source)[0])
+    for option, value, named in (
+        ("--bit-depth", "7", "bit"), ("--sample-rate", "10", "10"), ("--clip", "wrap", "--clip"),
+        ("--atten-lim", "-3", "--atten-lim"),
+    ):  # fmt: skip
+        done = command(*run, option, value)
+        assert done.code in (1, 2)
+        assert named in done.err
+        assert done.err.count("\n") == 1
+
+
+def test_samples_that_are_no_numbers_are_refused_with_their_time(command, voice_model, tmp_path):
+    x = sound(1.0)
+    x[RATE // 2] = np.nan
+    source = write(tmp_path / "x.wav", x, subtype="FLOAT")
+    done = command("run", source, "-m", voice_model)
+    assert (done.code, done.err) == (1, f"denoise: {source}: non-finite samples at 0.500 s\n")
+    assert not (tmp_path / "x.denoised.wav").exists()
+
+
+def test_a_pipe_gives_the_bytes_of_a_file(voice_model, tmp_path):
+    source = write(tmp_path / "x.wav")
+    assert denoise("run", source, "-m", voice_model).returncode == 0
+    piped = denoise("run", "-", "-m", voice_model, stdin=source.read_bytes())
+    assert (piped.returncode, piped.stdout) == (0, (tmp_path / "x.denoised.wav").read_bytes())
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_between_two_ffmpegs(voice_model, tmp_path):
+    source = write(tmp_path / "x.flac", sound(1.3, 44_100, 2), 44_100)
+    ours = f"{sys.executable} -m denoise_cli run - -m {voice_model} -q"
+    line = f"ffmpeg -v error -i x.flac -f wav - | {ours} | ffmpeg -v error -i - y.flac"
+    subprocess.run(
+        line, shell=True, check=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    )
+    old, new = soundfile.info(source), soundfile.info(tmp_path / "y.flac")
+    assert (new.frames, new.samplerate, new.channels) == (old.frames, old.samplerate, old.channels)

@@ -141,7 +141,7 @@ def train(
             report=watch, checkpoint_every=duration(checkpoint_every),
         )  # fmt: skip
     if not quiet:
-        reached = "" if fitted.score is None else f", validation {fitted.metric} {fitted.score:.2f} dB"
+        reached = "".join(f", validation {name} {score:.2f}" for name, score in fitted.scores.items())
         screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
         screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
 

@@ -7,7 +7,7 @@ import dataclasses
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,7 @@ class Paths:
 class Fitted:
     card: ModelCard
     parity: float  # largest difference between torch and onnxruntime, in units of [0, 1]
-    metric: str  # PSNR, SI-SDR
-    score: float | None  # on the validation files, dB
+    scores: Mapping[str, float]  # on the validation files: PSNR; SI-SDR, PESQ-WB
     seconds: float
     steps: int
 
@@ -90,7 +89,7 @@ def fit(
         loop.initialise(net, init)
     state = loop.start(net, options, where)
     about = describe or {}
-    _card(task, options, net, state, None, where, about)  # what it refuses is refused now, not hours later
+    _card(task, options, net, state, {}, where, about)  # what it refuses is refused now, not hours later
 
     task.load(net, where, say)
     if init is not None:
@@ -111,10 +110,10 @@ def fit(
         say(f"stopped at step {state.step}; --resume goes on from {paths.checkpoint}")
         signal.raise_signal(caught[0])
     averaged = loop.averaged(state)
-    score = task.validate(averaged)
-    card, parity = export(averaged, _card(task, options, net, state, score, where, about), output)
+    scores = task.scores(averaged)
+    card, parity = export(averaged, _card(task, options, net, state, scores, where, about), output)
     _draw(paths, task, options, state, averaged.to(where))
-    return Fitted(card, parity, task.metric, score, state.elapsed, state.step)
+    return Fitted(card, parity, scores, state.elapsed, state.step)
 
 
 @contextlib.contextmanager
@@ -173,7 +172,7 @@ def _card(
     options: loop.Options,
     net: nn.Module,
     state: loop.State,
-    score: float | None,
+    scores: Mapping[str, float],
     device: torch.device,
     describe: dict[str, str],
 ) -> ModelCard:
@@ -196,7 +195,7 @@ def _card(
         data=describe.get("data", ""),
         licence=describe.get("licence", ""),
         training=training,
-        metrics={} if score is None else {f"validation {task.metric}": round(score, 3)},
+        metrics={f"validation {name}": round(score, 3) for name, score in scores.items()},
         created_with=f"denoise {__version__}",
         **task.card(),
     )

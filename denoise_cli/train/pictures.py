@@ -81,6 +81,10 @@ class Pictures:
             return None
         return float(np.mean([psnr(self._infer(net, e.noisy), e.clean) for e in self.examples]))
 
+    def scores(self, net: nn.Module) -> dict[str, float]:
+        score = self.validate(net)
+        return {} if score is None else {self.metric: score}
+
     def sheet(self, net: nn.Module) -> Image | None:
         if not self.examples:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import nn
 
 from denoise_cli import media
 from denoise_cli.errors import UsageError
-from denoise_cli.metrics import si_sdr
+from denoise_cli.metrics import NoScore, pesq, si_sdr
+from denoise_cli.metrics.speech import installed
 from denoise_cli.spectrograms import sheet, spectrogram
 from denoise_cli.train import tasks
 from denoise_cli.train.loop import Options
@@ -81,6 +83,19 @@ class Sounds:
             return None
         clean, denoised = self.examples.clean, self._infer(net, self.examples.noisy)
         return float(np.mean([si_sdr(y[0], x[0]) for x, y in zip(clean, denoised, strict=True)]))
+
+    def scores(self, net: nn.Module) -> dict[str, float]:
+        """SI-SDR, and PESQ where it is installed: too slow to be asked for in between."""
+        if self.examples is None:
+            return {}
+        clean, denoised = self.examples.clean, self._infer(net, self.examples.noisy)
+        found = {self.metric: [si_sdr(y[0], x[0]) for x, y in zip(clean, denoised, strict=True)]}
+        if installed("pesq"):
+            found["PESQ-WB"] = []
+            for x, y in zip(clean, denoised, strict=True):
+                with contextlib.suppress(NoScore):
+                    found["PESQ-WB"].append(pesq(y[0], x[0], self.rate))
+        return {name: float(np.mean(values)) for name, values in found.items() if values}
 
     def sheet(self, net: nn.Module) -> Image | None:
         if self.examples is None:

@@ -48,6 +48,10 @@ class Task(Protocol):
         """Mean score of `net` on the held-out files, dB; None where there are none."""
         ...
 
+    def scores(self, net: nn.Module) -> dict[str, float]:
+        """Every score that is to be had, by name, for the end of a training; empty without held-out files."""
+        ...
+
     def sheet(self, net: nn.Module) -> Image | None:
         """Original / noisy / denoised, drawn; None where there are no held-out files."""
         ...

@@ -181,6 +181,7 @@ def test_what_is_exported_is_what_was_trained_and_runs_at_any_length_and_channel
     loop.initialise(made, out.with_suffix(".ckpt"))
     with torch.no_grad():
         assert np.abs(session(x) - made(torch.from_numpy(x)).numpy()).max() < 1e-5
+    assert not session(np.zeros((1, 2, 32 * 11), np.float32)).any(), "digital silence stays silent"
     assert out.with_suffix(".curve.png").stat().st_size > 1000
     assert out.with_suffix(".sheet.png").stat().st_size > 1000
 

@@ -12,6 +12,7 @@ After: Luo & Mesgarani 2019, Conv-TasNet (dilated stacks); here on the spectrum,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 SLOPE = 0.1  # of the leaky ReLU
 FLOOR = 1e-8  # power below which nothing is told apart: the rounding of 16 bits
+SCALE = 1e4
 
 
 class Spectrum(nn.Module):
@@ -111,7 +113,9 @@ class MaskTCN(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             real, imaginary = self.spectrum(x.reshape(batch * channels, -1).float())
             power = (real**2 + imaginary**2).reshape(batch, channels, -1, self.multiple + 1).mean(1)
-            level = (torch.log(power + FLOOR) + 8) / 4  # about zero mean and unit variance for speech
+            # About zero mean and unit variance for speech. Scaled, because onnxruntime drops an addition of 1e-8
+            # as one of nothing, and the logarithm of silence is then infinite.
+            level = (torch.log(power * SCALE + FLOOR * SCALE) - math.log(SCALE) + 8) / 4
         mask = torch.sigmoid(self.head(self.blocks(self.stem(level.mT))).float()).mT
         with torch.autocast(x.device.type, enabled=False):
             mask = mask[:, None].expand(batch, channels, -1, -1).reshape(batch * channels, -1, self.multiple + 1)

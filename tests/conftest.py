@@ -101,11 +101,11 @@ def voice_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from denoise_cli.train.export import export
 
     path = tmp_path_factory.mktemp("models") / "voice.onnx"
-    net = build("mask-tcn", {"window": 512, "width": 8, "dilations": (1, 2)})
+    net = build("band-mixer", {"stem": 4, "channels": 8, "mixed": 4, "dilations": (1, 2)})
     with torch.no_grad():
         net.head.bias.fill_(0.1)
     export(
-        net, ModelCard("voice", kind="audio", rate=16_000, multiple=256, arch="mask-tcn", net=config_of(net)), path
+        net, ModelCard("voice", kind="audio", rate=16_000, multiple=256, arch="band-mixer", net=config_of(net)), path
     )
     return path
 

@@ -12,7 +12,8 @@ import torch
 
 from denoise_cli import nets
 from denoise_cli.errors import TrainingError, UsageError
-from denoise_cli.nets.mask_tcn import MaskTCN, Spectrum
+from denoise_cli.nets.band_mixer import BandMixer
+from denoise_cli.nets.spectrum import Spectrum
 from denoise_cli.session import Session
 from denoise_cli.train import fit, loop, mixing
 from denoise_cli.train.losses import LOSSES
@@ -20,9 +21,9 @@ from denoise_cli.train.mixing import Mixing, Mixtures, active_rms
 from denoise_cli.train.sounds import Sounds
 
 RATE = 8000
-TINY = {"window": 64, "width": 8, "dilations": (1, 2)}
+TINY = {"window": 64, "stem": 4, "channels": 8, "mixed": 4, "dilations": (1, 2)}
 OPTIONS = loop.Options(
-    arch="mask-tcn", net=TINY, noise="", loss="spectral", batch_size=2, patch=1024, warmup=2, ema=0.9, steps=6
+    arch="band-mixer", net=TINY, noise="", loss="spectral", batch_size=2, patch=1024, warmup=2, ema=0.9, steps=6
 )
 
 
@@ -90,6 +91,13 @@ def test_some_mixtures_hold_no_speech():
     assert (np.abs(batch.noisy).max((1, 2)) > 0).all()
 
 
+def test_a_faint_floor_belongs_to_the_clean_side():
+    batch = mixtures(clean=1.0, floor=1.0, floor_snr=(30, 30), room=0, tone=0).batch(0)
+    pause = np.sort(np.abs(batch.clean), axis=2)[:, :, :400]  # the voice rests for half of the time
+    assert np.array_equal(batch.noisy, batch.clean)
+    assert (pause > 0).all(), "even where nobody speaks"
+
+
 def test_pauses_do_not_count_in_the_level():
     x = voice()
     assert active_rms(np.concatenate([x, np.zeros(5 * len(x))]), RATE) == pytest.approx(active_rms(x, RATE))
@@ -121,9 +129,9 @@ def test_the_spectrum_is_that_of_the_fft_and_its_inverse_gives_the_samples_back(
     assert torch.allclose(spectrum.inverse(real, imaginary), x, atol=1e-5)
 
 
-def net(seed: int = 0) -> MaskTCN:
+def net(seed: int = 0) -> BandMixer:
     torch.manual_seed(seed)
-    made = MaskTCN(MaskTCN.Config(**TINY)).eval()
+    made = BandMixer(BandMixer.Config(**TINY)).eval()
     torch.nn.init.normal_(made.head.weight, 0, 0.5)  # fresh nets give one mask everywhere
     return made
 
@@ -175,9 +183,9 @@ def test_what_is_exported_is_what_was_trained_and_runs_at_any_length_and_channel
     assert "3 recordings and 3 noises to train on, 1 recordings to validate" in said[0]
     session = Session(out, "cpu")
     card = session.card
-    assert (card.kind, card.rate, card.multiple, card.halo) == ("audio", RATE, 32, (1 + 2 + 2) * 32)
+    assert (card.kind, card.rate, card.multiple, card.halo) == ("audio", RATE, 32, (1 + 2 + 4) * 32)
     x = 0.1 * np.random.default_rng(0).standard_normal((2, 3, 32 * 11)).astype(np.float32)
-    made = nets.build("mask-tcn", TINY)
+    made = nets.build("band-mixer", TINY)
     loop.initialise(made, out.with_suffix(".ckpt"))
     with torch.no_grad():
         assert np.abs(session(x) - made(torch.from_numpy(x)).numpy()).max() < 1e-5
@@ -192,7 +200,7 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
 
     def begin():
         torch.manual_seed(0)
-        return loop.start(nets.build("mask-tcn", TINY), OPTIONS, torch.device("cpu"))
+        return loop.start(nets.build("band-mixer", TINY), OPTIONS, torch.device("cpu"))
 
     torch.set_num_threads(1)
     whole = run(OPTIONS, begin())

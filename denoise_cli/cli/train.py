@@ -31,7 +31,7 @@ def train(
     ] = None,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", help="unet, dncnn, conv-dae; mask-tcn for audio.", show_default="unet, mask-tcn"),
+        typer.Option("--arch", help="unet, dncnn, conv-dae; band-mixer for audio.", show_default="unet, band-mixer"),
     ] = None,
     net: Annotated[
         list[str] | None,
@@ -107,7 +107,7 @@ def train(
     from denoise_cli.errors import choice
 
     sound = kind is Kind.audio
-    arch = arch or ("mask-tcn" if sound else "unet")
+    arch = arch or ("band-mixer" if sound else "unet")
     if arch not in nets.NETS:
         raise UsageError(choice("architecture", arch, nets.NETS))
     if noise_dir is not None and not sound:

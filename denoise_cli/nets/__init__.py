@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from denoise_cli.errors import UsageError, choice
+from denoise_cli.nets.band_mixer import BandMixer
 from denoise_cli.nets.conv_dae import ConvDAE
 from denoise_cli.nets.dncnn import DnCNN
-from denoise_cli.nets.mask_tcn import MaskTCN
 from denoise_cli.nets.unet import UNet
 
-NETS: dict[str, Any] = {"unet": UNet, "dncnn": DnCNN, "conv-dae": ConvDAE, "mask-tcn": MaskTCN}
+NETS: dict[str, Any] = {"unet": UNet, "dncnn": DnCNN, "conv-dae": ConvDAE, "band-mixer": BandMixer}
 
 
 def build(arch: str, config: Mapping[str, Any]) -> nn.Module:

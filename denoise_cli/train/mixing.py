@@ -1,6 +1,6 @@
 """Speech and noise to batches of mixtures, made on the fly.
 
-    speech -> speed -> tone -> room --- gain ----------------- clean
+    speech -> speed -> tone -> room -> floor --- gain -------- clean
     noise (one or two, or coloured) -> tone -- to an SNR - + - noisy
 
 As in data.py a batch is a pure function of (seed, step), so a run that is killed and resumed hears the same.
@@ -32,9 +32,11 @@ class Mixing:
     snr: tuple[float, float] = (-6, 20)  # dB, of the active speech to the noise
     level: tuple[float, float] = (-38, -8)  # dB full scale, rms of the active speech
     speed: tuple[float, float] = (0.88, 1.12)  # tape speed: tempo and pitch together
-    tone: float = 6.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
+    tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
     room: float = 0.3  # probability of a synthetic room
     decay: tuple[float, float] = (0.1, 0.7)  # seconds in which the room falls by 60 dB
+    floor: float = 0.3  # probability of a faint hiss or rumble that counts as clean: what a good recording has
+    floor_snr: tuple[float, float] = (30, 50)  # dB, of the active speech to it
     second: float = 0.3  # probability of a second noise
     coloured: float = 0.15  # probability of synthetic noise, between white and brown
     clean: float = 0.04  # probability of no noise: clean speech must come back
@@ -158,6 +160,10 @@ class Mixtures(Stream[Batch]):
         x = _toned(rng, _fitted(x, self.length), m.tone)
         if rng.random() < m.room:
             x = _echoed(rng, x, self.rate, rng.uniform(*m.decay))
+        if rng.random() < m.floor:
+            floor = _coloured(rng, self.length, rng.uniform(0, 2))
+            under = 10 ** (-rng.uniform(*m.floor_snr) / 20)
+            x = x + floor * np.float32(under * active_rms(x, self.rate) / active_rms(floor, self.rate))
         return x
 
     def _noise(self, rng: np.random.Generator) -> np.ndarray:

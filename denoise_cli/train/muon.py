@@ -1,4 +1,4 @@
-r"""Muon: momentum, orthogonalised, for the hidden convolutions; Adam for everything else.
+r"""Muon: momentum, orthogonalised, for hidden convolutions and matrices; Adam for everything else.
 
     m <- mu m + (1 - mu) g        u = (1 - mu) g + mu m        w <- (1 - lr d) w - lr s msign(u)
 
@@ -25,7 +25,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam
 
 
 class Muon(torch.optim.Optimizer):
-    """For a net whose first and last convolution read and write pixels; those, and all vectors, go to Adam.
+    """For a net whose first and last layer read and write the signal; those, and all vectors, go to Adam.
 
     `lr` is that of Muon (the length of a step, in units of the spectral norm); Adam takes `adam` times that.
     Without `decay` the kernels grow for as long as the rate is high, until the loss blows up; with it their
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, net: nn.Module, lr: float, decay: float = 0.2, adam: float = 0.2):
-        kernels = [p for p in net.parameters() if p.ndim >= 3]  # of convolutions in one or two dimensions
+        kernels = [p for p in net.parameters() if p.ndim >= 2]  # and matrices
         hidden = kernels[1:-1]
         taken = set(map(id, hidden))
         rest = [p for p in net.parameters() if id(p) not in taken]

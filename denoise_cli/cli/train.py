@@ -31,7 +31,9 @@ def train(
     ] = None,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", help="unet, dncnn, conv-dae; band-mixer for audio.", show_default="unet, band-mixer"),
+        typer.Option(
+            "--arch", help="unet, dncnn, conv-dae; band-mixer for audio.", show_default="unet, band-mixer"
+        ),
     ] = None,
     net: Annotated[
         list[str] | None,
@@ -73,6 +75,31 @@ def train(
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 arithmetic.", show_default="on for cuda")
     ] = None,
+    weight_noise: Annotated[
+        float,
+        typer.Option(
+            "--weight-noise",
+            metavar="STD",
+            help="Gaussian noise on the weights in each forward pass, as a share of a tensor's rms: 0.02.",
+        ),
+    ] = 0.0,
+    param_noise: Annotated[
+        float,
+        typer.Option(
+            "--param-noise",
+            metavar="STD",
+            help="Gaussian noise left on the weights after each step, a share too: 0.002. Falls with the rate.",
+        ),
+    ] = 0.0,
+    fgsm: Annotated[
+        float,
+        typer.Option(
+            "--fgsm",
+            metavar="EPS",
+            help="Adversarial inputs: the clean ones moved by EPS against the net (FGSM), then the noise. In 8-bit "
+            "steps, of recordings full scale = 1.",
+        ),
+    ] = 0.0,
     seed: opt.Seed = 0,
     ema: Annotated[float, typer.Option("--ema", help="Decay of the averaged weights, which are shipped.")] = 0.999,
     init: Annotated[
@@ -114,6 +141,8 @@ def train(
         raise UsageError("--noise-dir goes with --kind audio")
     if noise and sound:
         raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
+    if fgsm > (full := 1 if sound else 255):
+        raise UsageError(f"--fgsm {fgsm:g} is beyond full scale, which is {full} for {kind.value} files")
     if threads is not None:
         torch.set_num_threads(threads)
     where = fit.pick_device(device)
@@ -125,6 +154,7 @@ def train(
         optimiser=optimiser, lr=lr, batch_size=batch_size,
         patch=patch or (SEGMENT if sound else loop.Options.patch), gray=0 if sound else gray,
         ema=ema, amp=where.type == "cuda" if amp is None else amp, seed=seed,
+        weight_noise=weight_noise, param_noise=param_noise, fgsm=fgsm,
         steps=steps, max_time=None if max_time is None else duration(max_time),
     )  # fmt: skip
     describe = {

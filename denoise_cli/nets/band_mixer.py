@@ -58,7 +58,7 @@ class BandMixer(nn.Module):
         stem: int = 24  # channels at half the bins
         channels: int = 48  # of a band
         mixed: int = 48  # what the bands are mixed into
-        dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 1, 2, 4, 8, 16, 32)  # a block each
+        dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 1, 2, 4, 8, 16, 1, 2)  # a block each; together they reach 1 s
 
     kind = "audio"
     bounded = False
@@ -75,8 +75,8 @@ class BandMixer(nn.Module):
         self.stem = nn.Conv2d(1, stem, (3, 4), stride=(1, 2), padding=1)
         self.fold = nn.Conv2d(stem, channels, (1, 8), stride=(1, 4), padding=(0, 2))
         self.blocks = nn.Sequential(*[Block(channels, bands, config.mixed, d) for d in config.dilations])
-        self.unfold = nn.ConvTranspose2d(2 * channels, stem, (1, 8), stride=(1, 4), padding=(0, 2))
-        self.head = nn.ConvTranspose2d(2 * stem, 1, (3, 4), stride=(1, 2), padding=1)
+        self.unfold = nn.ConvTranspose2d(channels, stem, (1, 8), stride=(1, 4), padding=(0, 2))
+        self.head = nn.ConvTranspose2d(stem, 1, (3, 4), stride=(1, 2), padding=1)
         for layer in (self.stem, self.fold):
             nn.init.kaiming_normal_(layer.weight, SLOPE, nonlinearity="leaky_relu")
         nn.init.zeros_(self.head.weight)
@@ -102,7 +102,5 @@ class BandMixer(nn.Module):
     def _logits(self, x: Tensor) -> Tensor:
         """(B, 1, F, bins) -> the same."""
         fine = F.leaky_relu(self.stem(x), SLOPE)
-        coarse = F.leaky_relu(self.fold(fine), SLOPE)
-        coarse = torch.cat([coarse, self.blocks(coarse)], 1)
-        fine = torch.cat([fine, F.leaky_relu(self.unfold(coarse), SLOPE)], 1)
-        return self.head(fine)
+        coarse = self.blocks(F.leaky_relu(self.fold(fine), SLOPE))
+        return self.head(fine + F.leaky_relu(self.unfold(coarse), SLOPE))

@@ -104,6 +104,8 @@ class Patches(Stream[Batch]):
     Pictures smaller than the patch are mirrored up to it.
     """
 
+    unit = 1 / 255
+
     def __init__(
         self,
         pictures: Sequence[np.ndarray],
@@ -138,11 +140,25 @@ class Patches(Stream[Batch]):
         return Batch(np.stack(samples), np.array(grays).reshape(-1, 1, 1, 1))
 
     def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        clean = torch.from_numpy(batch.clean).to(device, memory_format=torch.channels_last)
-        noisy = self.noise(clean, generator)
+        clean, gray = _onto(batch, device)
+        return self._noised(clean, gray, generator), clean
+
+    def attacked(
+        self, batch: Batch, device: torch.device, generator: torch.Generator, attack: Callable[..., Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        clean, gray = _onto(batch, device)
+        # What was attacked is a picture still; it is the noise that may leave [0, 1].
+        return self._noised(attack(clean, gray=gray).clip(0, 1), gray, generator), clean
+
+    def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> Tensor:
+        noisy = self.noise(x, generator)
         # A gray picture has one noise, not three: its channels stay equal.
-        noisy = torch.where(torch.from_numpy(batch.gray).to(device), noisy[:, :1], noisy)
-        return noisy.contiguous(memory_format=torch.channels_last), clean
+        return torch.where(gray, noisy[:, :1], noisy).contiguous(memory_format=torch.channels_last)
+
+
+def _onto(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    clean = torch.from_numpy(batch.clean).to(device, memory_format=torch.channels_last)
+    return clean, torch.from_numpy(batch.gray).to(device)
 
 
 def _at_least(picture: np.ndarray, side: int) -> np.ndarray:

@@ -8,6 +8,7 @@ resumed from its checkpoint ends with the weights of an unbroken one (CPU, one t
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from denoise_cli import corrupt
 from denoise_cli.errors import InputError, TrainingError, UsageError, choice
 from denoise_cli.media.files import Replacing
+from denoise_cli.train import perturb
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.muon import Muon
 from denoise_cli.train.stream import Stream
@@ -63,6 +65,9 @@ class Options:
     warmup: int = 200  # steps of linear warm-up
     ema: float = 0.999  # decay of the moving average of the weights, which is what is shipped
     clip: float = 1.0  # largest norm of the gradient
+    weight_noise: float = 0.0  # std of the noise on the weights in a forward pass, as a share of each tensor's rms
+    param_noise: float = 0.0  # the same of that which stays in them after a step; falls with the rate
+    fgsm: float = 0.0  # largest change of an adversarial input; 8-bit steps, of recordings full scale = 1
     amp: bool = False  # bfloat16 autocast
     seed: int = 0
     steps: int | None = None  # with max_time: whichever ends first
@@ -75,11 +80,13 @@ class Options:
             raise UsageError(choice("optimiser", self.optimiser, OPTIMISERS))
         if self.steps is None and self.max_time is None:
             raise UsageError("say when to stop: --steps N or --max-time 20m")
-        positive = ("lr", "batch_size", "patch", "clip", "steps", "max_time")
-        for name in positive:
+        for name in ("lr", "batch_size", "patch", "clip", "steps", "max_time"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
+        for name in ("weight_noise", "param_noise", "fgsm"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise UsageError(f"--{name.replace('_', '-')} must be a number from 0 up, not {value:g}")
         if not 0 <= self.gray <= 1:
             raise UsageError(f"--gray must be in 0..1, not {self.gray:g}")
         if not 0 <= self.ema < 1:
@@ -146,6 +153,7 @@ def train(
     device = next(state.net.parameters()).device
     loss_of = LOSSES[options.loss]
     generator = torch.Generator(device)
+    pair = perturb.pairs(stream, state.net, loss_of, options.fgsm, options.amp)
     state.net.train()
     began = time.monotonic() - state.elapsed
     marks = {"report": time.monotonic(), "validate": time.monotonic(), "save": time.monotonic()}
@@ -157,9 +165,9 @@ def train(
             batch = next(batches)
             _set_lr(state.optimiser, options, state.step, fraction)
             generator.manual_seed(_mix(options.seed, state.step))
-            noisy, clean = stream.pair(batch, device, generator)
+            noisy, clean = pair(batch, device, generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=options.amp):
-                output = state.net(noisy)
+                output = perturb.forward(state.net, noisy, options.weight_noise, generator)
             loss = loss_of(output.float(), clean)
             state.optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -168,6 +176,7 @@ def train(
             if device.type == "cpu" or len(losses) >= 50:  # on a GPU, looking costs a wait
                 _check_finite(losses[-50:], norm, state.step, checkpoint)
             state.optimiser.step()
+            perturb.shake(state.optimiser, options.param_noise, generator)
             _average(state, options.ema)
             state.step += 1
             state.elapsed = (now := time.monotonic()) - began
@@ -196,8 +205,6 @@ def train(
 
 def averaged(state: State) -> nn.Module:
     """A copy of the net that carries the averaged weights, ready to infer."""
-    import copy
-
     net = copy.deepcopy(state.net)
     net.load_state_dict(state.average)
     return net.eval()
@@ -283,10 +290,10 @@ def restore(state: State, options: Options, path: Path) -> State:
             about = json.loads(file.metadata()["denoise"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         now, then = json.loads(json.dumps(asdict(options))), about["options"]
-        free = {"steps", "max_time"}  # a longer run may go on from a shorter one
-        for key in sorted(set(now) - free):
-            if now[key] != then.get(key):
-                raise UsageError(f"--resume: {key} was {then.get(key)!r} in the checkpoint, now {now[key]!r}")
+        for key in sorted(set(now) - {"steps", "max_time"}):  # a longer run may go on from a shorter one
+            was = then.get(key, getattr(Options, key, None))  # an older checkpoint lacks what was not there yet
+            if now[key] != was:
+                raise UsageError(f"--resume: {key} was {was!r} in the checkpoint, now {now[key]!r}")
         state.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
         for key, value in state.average.items():
             value.copy_(tensors[f"average.{key}"])

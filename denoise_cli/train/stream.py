@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import torch
@@ -16,6 +16,8 @@ T = TypeVar("T")
 class Stream(Generic[T]):
     """Batches of a training, and what the loop sees of them."""
 
+    unit = 1.0  # of the signal, in which users say how strong something is: 1 / 255 where they count 8-bit steps
+
     def batch(self, step: int) -> T:
         """The batch of this step: a pure function of it and of what the stream was made with."""
         raise NotImplementedError
@@ -23,6 +25,16 @@ class Stream(Generic[T]):
     def pair(self, batch: T, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(noisy, clean) on the device; what is random here comes from `generator`."""
         raise NotImplementedError
+
+    def attacked(
+        self, batch: T, device: torch.device, generator: torch.Generator, attack: Callable[..., Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """`pair`, where `attack` has changed the clean signal before the noise came; the target stays clean.
+
+        As it stands it is for noise that is added, whatever the signal is.
+        """
+        noisy, clean = self.pair(batch, device, generator)
+        return noisy + (attack(clean) - clean), clean
 
     def batches(self, start: int, ahead: int = 4) -> Iterator[T]:
         """Batches of steps start, start + 1, ..., made by a thread that runs at most `ahead` before."""

@@ -63,7 +63,7 @@ def afftdn(noisy: Signal) -> np.ndarray:
 
 
 def aligned(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """y (C, m) moved to where it correlates best with x (C, n), and cut or filled with zeros to (C, n)."""
+    """Move y (C, m) to where it correlates best with x (C, n), and cut or fill it with zeros to (C, n)."""
     size = 1 << (x.shape[1] + y.shape[1]).bit_length()
     match = (np.fft.rfft(y, size) * np.fft.rfft(x, size).conj()).sum(0)
     lag = int(np.argmax(np.fft.irfft(match, size)))

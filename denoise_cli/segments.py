@@ -3,9 +3,7 @@
     frames    |------------ core ------------|------------ core ------------|
     segment        |<========== read ==========>| halo                          context, cropped
 
-The model hears `rate` samples a second. A recording with another rate is split in two: what survives going to that
-rate and back, which the model cleans, and the rest, which follows the gain that the model gave to the top of the
-band that it heard, moment by moment. So a 48 kHz file comes back as one, with the hiss between the words gone.
+The model hears `rate` samples a second; what a recording of another rate holds besides is for upper_band.py.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from denoise_cli import upper_band
 from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Tile, Workers
 
 CORE = 30  # seconds, about: longer ones overlap less, shorter ones keep the peak below 400 MB at 48 kHz
 MARGIN = 0.1  # seconds that the filters of resampling reach, and more
-FRAME = 0.016  # seconds over which the gain of the upper band is measured
-TOP = 0.75  # what the model did not hear follows what it heard from this share of the band up
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,8 @@ class Plan:
     def of(cls, rate: int, model_rate: int, multiple: int, halo: int) -> Plan:
         """Cores of about half a minute; `halo` is the model's, in its own samples."""
         unit = multiple // math.gcd(model_rate, multiple)
-        seconds = math.ceil((halo / model_rate + MARGIN) / unit) * unit
+        beside = MARGIN if rate == model_rate else MARGIN + upper_band.SPAN
+        seconds = math.ceil((halo / model_rate + beside) / unit) * unit
         return cls(rate, model_rate, multiple, unit, math.ceil(CORE / unit) * unit * rate, seconds * rate)
 
 
@@ -101,7 +99,7 @@ class _Segment:
         self.core, self.plan = core, plan
         self.keep = slice(left.shape[1], left.shape[1] + core.shape[1])
         self.x = np.concatenate([left, core, right], axis=1)
-        self.heard = resampled(self.x, plan.rate, plan.model_rate)  # what the model hears
+        self.heard = upper_band.resampled(self.x, plan.rate, plan.model_rate)  # what the model hears
         length = self.heard.shape[1]
         padded = np.pad(self.heard, ((0, 0), (0, -length % plan.multiple)))
         self.said = np.empty_like(self.heard)
@@ -122,59 +120,10 @@ class _Segment:
         for tile in self.tiles:
             tile.done.result()
         self.tiles.clear()
-        y = restored(self.x, self.heard, self.said, self.plan.rate, self.plan.model_rate)[:, self.keep]
+        y = upper_band.restored(self.x, self.heard, self.said, self.plan.rate, self.plan.model_rate)[:, self.keep]
         strength = options.strength
         if options.atten_lim is not None:
             strength = min(strength, 1 - 10 ** (-options.atten_lim / 20))
         if strength < 1:
             y = self.core + np.float32(strength) * (y - self.core)
         return self.core[:, :, None], np.ascontiguousarray(y)[:, :, None]
-
-
-def restored(x: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, model_rate: int) -> np.ndarray:
-    """Bring `said`, the answer of the model to what it `heard`, (C, m), to the rate and length of x, (C, n)."""
-    if rate == model_rate:
-        return said
-    length = x.shape[1]
-    both = _fitted(resampled(np.concatenate([heard, said]), model_rate, rate), length)
-    heard_again, said_again = both[: len(x)], both[len(x) :]
-    gain, frame = top_gain(heard, said, model_rate, min(rate, model_rate) / 2)
-    centres = (np.arange(gain.shape[1]) + 0.5) * frame / model_rate * rate
-    at = np.arange(length)
-    return np.stack(
-        [clean + (whole - again) * np.interp(at, centres, g).astype(np.float32)
-         for clean, whole, again, g in zip(said_again, x, heard_again, gain, strict=True)]
-    )  # fmt: skip
-
-
-def top_gain(heard: np.ndarray, said: np.ndarray, rate: int, limit: float) -> tuple[np.ndarray, int]:
-    """Gain of the model in the top quarter of the band up to `limit` Hz: (C, frames), and the length of a frame.
-
-    The root of the ratio of energies, at most 1, over three frames, so that it moves as fast as a consonant.
-    """
-    frame = round(FRAME * rate)
-    count = max(1, heard.shape[1] // frame)
-
-    def energy(signal: np.ndarray) -> np.ndarray:
-        blocks = np.pad(signal, ((0, 0), (0, max(0, frame - signal.shape[1]))))[:, : count * frame]
-        spectrum = np.fft.rfft(blocks.reshape(len(signal), count, frame) * np.hanning(frame).astype(np.float32))
-        bin = rate / frame
-        top = np.square(np.abs(spectrum[..., int(TOP * limit / bin) : math.ceil(limit / bin) + 1])).sum(-1)
-        around = np.pad(top, ((0, 0), (1, 1)), mode="edge")
-        return around[:, :-2] + around[:, 1:-1] + around[:, 2:]
-
-    return np.sqrt(np.minimum(1, energy(said) / np.maximum(energy(heard), 1e-12))), frame
-
-
-def resampled(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """(C, n) at `rate` -> (C, ceil(n new_rate / rate)) at `new_rate`, without delay."""
-    if rate == new_rate:
-        return x
-    import soxr
-
-    y = soxr.resample(x.T, rate, new_rate, quality="HQ")
-    return _fitted(np.ascontiguousarray(y.T, dtype=np.float32), -(-x.shape[1] * new_rate // rate))
-
-
-def _fitted(x: np.ndarray, length: int) -> np.ndarray:
-    return x[:, :length] if x.shape[1] >= length else np.pad(x, ((0, 0), (0, length - x.shape[1])))

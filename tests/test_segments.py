@@ -131,6 +131,19 @@ def test_the_upper_band_stays_where_the_model_lets_speech_through():
     assert abs(db(np.fft.rfft(y)[:, high].view(float), np.fft.rfft(x)[:, high].view(float))) < 0.1
 
 
+def test_what_stands_out_of_the_upper_band_is_kept_and_its_floor_goes():
+    rate = 48_000
+    hiss = 0.003 * np.random.default_rng(4).standard_normal(4 * rate)
+    high = np.fft.irfft(np.fft.rfft(hiss) * (np.fft.rfftfreq(4 * rate, 1 / rate) > 8500), 4 * rate)
+    spoken, pause = slice(2 * rate, 2 * rate + rate // 10), slice(rate, rate + rate // 2)
+    x = hiss.copy()
+    x[spoken] += 30 * high[spoken]
+    y = run(x.astype(np.float32)[None], Fake(lambda x: x * 0), rate)[0]
+    inner = slice(2 * rate + 1000, 2 * rate + rate // 10 - 1000)
+    assert abs(db(y[inner], 31 * high[inner])) < 0.2
+    assert db(y[pause], x[pause]) < -40
+
+
 def test_linked_channels_meet_the_model_together_and_others_alone():
     x, linked, apart = recording(1, channels=2), Fake(), Fake()
     run(x, linked)

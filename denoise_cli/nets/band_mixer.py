@@ -4,13 +4,14 @@ r"""A mask on the short-time spectrum, from convolutions in time that all bands 
                       |                                                                     |
                       +-------------------------------------------------------------------- * -- inverse
 
-The encoder folds 8 bins of the spectrum into a band with many channels. A block looks along time, with one dilated
-kernel for all bands, then along the bands, with one pair of matrices for all frames. What speech looks like in one
-band thus serves all others, and little speech is enough to learn from.
+The encoder folds 8 bins of the spectrum into a band with many channels. A block looks along time, with one
+dilated kernel for all bands, then along the bands, with one pair of matrices for all frames. What speech looks like
+in one band thus serves all others, and little speech is enough to learn from.
 
 One mask serves all channels, so a stereo image stays where it is. The net reaches a fixed time to either side:
 segments that overlap by it give what the whole recording would.
-After: Luo & Mesgarani 2019, Conv-TasNet (dilated stacks); Tolstikhin et al. 2021, MLP-Mixer (one net along each axis).
+After: Luo & Mesgarani 2019, Conv-TasNet (dilated stacks); Tolstikhin et al. 2021, MLP-Mixer (a net along each
+axis).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ FOLD = 8  # bins of the spectrum in a band
 
 
 class Block(nn.Module):
-    """h + conv1(leaky(conv3(h))) along time, dilated; then h + mix(leaky(mix(h))) along bands. (B, C, F, K), same."""
+    """h + conv1(leaky(conv3(h))) along time, dilated; then h + mix(leaky(mix(h))) along bands.
+
+    (B, C, F, K) -> the same: channels, frames, bands.
+    """
 
     def __init__(self, channels: int, bands: int, mixed: int, dilation: int):
         super().__init__()

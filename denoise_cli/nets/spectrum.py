@@ -1,4 +1,4 @@
-"""The short-time Fourier transform as matrix products, so that an ONNX file needs no signal processing around it."""
+"""The short-time Fourier transform as matrix products: an ONNX file then needs no signal processing around it."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def spectral(output: Tensor, target: Tensor) -> Tensor:
     """Distance of compressed spectra, for recordings (B, C, T); the level of a recording does not count.
 
     0.7 | |Y|^p - |S|^p |^2 + 0.3 | |Y|^p e^iy - |S|^p e^is |^2 with p = 0.3 (Braun & Tashev 2021, equation 8),
-    plus the mean absolute difference of the waveforms, plus 0.02 of their ratio of noise to signal in dB, which stops
-    falling at -30 dB (Wisdom et al. 2020, MixIT, equation 2). The spectra serve the ear; without the ratio, whatever
-    is loud in an unusual voice (rumble, sharp sibilants) is taken for noise.
+    plus the mean absolute difference of the waveforms, plus 0.02 of their ratio of noise to signal in dB, which
+    stops falling at -30 dB (Wisdom et al. 2020, MixIT, equation 2). The spectra serve the ear; without the ratio,
+    whatever is loud in an unusual voice (rumble, sharp sibilants) is taken for noise.
     """
     scale = LOUD / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
     y, s = output * scale, target * scale

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from denoise_cli.corrupt import CORRUPTIONS, PICTURES, Chain, Gaussian, Masking, SaltPepper, Span, parse
-from denoise_cli.errors import UsageError
+from denoise_cli.errors import InputError, UsageError
 from denoise_cli.signal import Header
 
 HALF = np.full((3, 200, 300), 0.5, np.float32)
@@ -135,6 +135,9 @@ def test_default_specs_print_as_their_name_and_parse_back(name):
         "gaussian:snr=-5-20",
         "pink:snr=10+hum:frequency=60,std=0.01-0.1,harmonics=3",
         "clicks:rate=1-9,level=1,width=1+dropouts:length=5+clipping:crest=6,p=0.5",
+        "camera:shot=0.0001-0.01,read=1e-06,mosaic=0,chroma=0+jpeg:quality=60-95",
+        "gaussian:std=0-55|camera+quantise:p=0.7",
+        "jpeg+gaussian:snr=3|pink|camera:luma=0.5",
     ],
 )
 def test_specs_and_their_text_are_inverses(spec):
@@ -161,6 +164,9 @@ def test_specs_and_their_text_are_inverses(spec):
         ("clipping:threshold=1,crest=3", "threshold or crest, not both"),
         ("pink:std=2", "in 0..1"),
         ("hum:frequency=0", "at least 1"),
+        ("gaussian|", "unknown noise"),
+        ("gaussian|+quantise", "unknown noise"),
+        ("gaussian|poison", "choose from gaussian"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_the_choices(spec, said):
@@ -173,6 +179,57 @@ def test_the_input_is_never_changed():
     for kind in PICTURES:
         kind()(x, rng())
         assert np.array_equal(x, HALF), kind.name
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_one_of_several_is_drawn_for_each_sample_all_equally_often(library):
+    noise, batch = parse("masking:amount=1,value=0|masking:amount=1,value=0.2|masking:amount=0"), HALF[:, :2, :2]
+    batch = np.broadcast_to(batch, (3000, *batch.shape)).copy()
+    if library == "numpy":
+        noisy = noise(batch, rng())
+    else:
+        noisy = noise(torch.from_numpy(batch), torch.Generator().manual_seed(0)).numpy()
+    assert np.all(noisy == noisy[:, :1, :1, :1])
+    values, counts = np.unique(noisy[:, 0, 0, 0], return_counts=True)
+    assert values == pytest.approx([0, 0.2, 0.5])
+    assert counts / 3000 == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+def test_one_of_several_is_drawn_for_each_file_and_holds_for_all_its_blocks():
+    noise = parse("gaussian:std=0,mean=10|gaussian:std=0,mean=20-30+gaussian:std=0,mean=100")
+    header, drawn = Header("image", 3, 100, 300), []
+    for seed in range(400):
+        hit = noise.stream(header, rng(seed))
+        first, second = (hit(HALF[:, :2]) for _ in range(2))
+        assert np.array_equal(first, second)
+        drawn.append(float(first.mean() - 0.5) * 255 - 100)
+    assert np.isclose(drawn, 10, atol=1e-3).mean() == pytest.approx(0.5, abs=0.08)
+    assert max(drawn) <= 30.001
+    assert len({round(x, 3) for x in drawn}) > 150  # the range of the second is drawn as ever
+
+
+def test_a_bar_binds_closer_than_a_plus():
+    first, second = parse("gaussian|speckle:p=0.5+quantise").parts
+    assert (str(first), str(second)) == ("gaussian|speckle:p=0.5", "quantise")
+    assert len(first.parts) == 2
+
+
+def test_one_of_several_fits_a_file_if_all_do_and_asks_for_a_level_if_any_does():
+    picture, recording = Header("image", 3, 8, 8), Header("audio", 1, 800, rate=8000)
+    parse("gaussian|camera").check(picture)
+    with pytest.raises(InputError, match="camera is for pictures"):
+        parse("gaussian:std=0.1|camera").check(recording)
+    assert parse("pink|hum:snr=3").asks_level
+    assert not parse("pink|hum").asks_level
+    with pytest.raises(UsageError, match="gaussian: snr is for recordings"):
+        parse("gaussian|gaussian:snr=3")(HALF, rng())
+
+
+def test_one_of_several_is_drawn_for_recordings_too():
+    header, silence = Header("audio", 1, 800, rate=8000), np.zeros((1, 800, 1), np.float32)
+    noise = parse("gaussian:std=0,mean=0.1|gaussian:std=0,mean=0.2+gaussian:std=0.001")
+    levels = [float(noise.stream(header, rng(seed))(silence).mean()) for seed in range(40)]
+    assert {round(level, 2) for level in levels} == {0.1, 0.2}
 
 
 def test_chain_prints_its_parts():

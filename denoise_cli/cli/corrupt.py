@@ -56,13 +56,14 @@ def corrupt(
     For both: gaussian:std=25,mean=0  uniform:width=25  speckle:std=0.2  salt-pepper:amount=0.1,salt=0.5
     masking:amount=0.25,size=1,value=0  quantise:bits=8. In recordings full scale is 1 and a size is in ms.
 
-    For pictures: poisson:peak=100  jpeg:quality=75.
+    For pictures: poisson:peak=100  jpeg:quality=75  camera:shot=0.0001-0.012,luma=0-1,chroma=0-4.
 
     For recordings: pink:std=0.05  brown:std=0.05  hum:frequency=50,std=0.05,harmonics=8
     clicks:rate=5,level=0.5,width=3  dropouts:rate=2,length=20  clipping:threshold=0.5 (or crest=DB).
     Noise that is added takes snr=DB instead of a strength, against the level of the file where it is not silent.
 
     Any number may be a range, as in gaussian:std=0-55, and p=0.5 applies it to half of the files.
+    "camera+jpeg" is one after the other, as is --noise given twice; "gaussian|camera" is one of them for each file.
     The same seed and file give the same noise, whatever else is done.
     """
     from denoise_cli import noising

@@ -4,6 +4,9 @@
     noisy = noise(clean, np.random.default_rng(0))
     str(noise) == "gaussian:std=0-55"
 
+``+`` joins corruptions that follow each other, and ``|``, which binds closer, those of which one is drawn for each
+file or sample: ``gaussian:std=0-55|camera+quantise:p=0.7`` is white or camera noise, then perhaps rounding.
+
 The same object works on numpy arrays and, for training, on torch tensors on any device (this file imports
 no torch: a tensor brings its own). Arrays are (C, H, W), or (B, C, H, W) for a batch, in [0, 1]; strengths
 of additive noise are in 8-bit steps, 0-255. Nothing is clipped unless a corruption says so: a file's own
@@ -14,18 +17,20 @@ unit: full scale is 1. Most names mean the same for both; sounds.py has those th
 
 base.py   what a corruption is        draws.py  random numbers for numpy and for torch
 pictures.py  sounds.py  the kinds     tapes.py  noise as an endless tape      level.py  how loud a recording is
+camera.py  noise as of a camera
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from denoise_cli.corrupt.base import Amount, Corruption, Process
-from denoise_cli.corrupt.draws import Array, Span
+from denoise_cli.corrupt.camera import Camera
+from denoise_cli.corrupt.draws import Array, Draws, Span
 from denoise_cli.corrupt.pictures import (
     PICTURES,
     Gaussian,
@@ -42,9 +47,49 @@ from denoise_cli.errors import UsageError, choice
 from denoise_cli.signal import Header
 
 __all__ = [
-    "CORRUPTIONS", "Amount", "Chain", "Corruption", "Gaussian", "Jpeg", "Masking", "Poisson", "Process", "Quantise",
-    "SaltPepper", "Span", "Speckle", "Uniform", "parse",
+    "CORRUPTIONS", "Amount", "Camera", "Chain", "Corruption", "Gaussian", "Jpeg", "Masking", "OneOf", "Poisson",
+    "Process", "Quantise", "SaltPepper", "Span", "Speckle", "Uniform", "parse",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OneOf(Corruption):
+    """One of several corruptions, all equally likely, drawn for each file or sample."""
+
+    name = "one-of"  # which no spec holds: it joins its parts' with a bar
+    parts: tuple[Corruption, ...] = ()
+    p: ClassVar[Span] = Span(1, 1)
+
+    @classmethod
+    def amounts(cls) -> list[str]:
+        return []
+
+    def __str__(self) -> str:
+        return "|".join(map(str, self.parts))
+
+    def drawn(self, rng: np.random.Generator) -> Corruption:
+        return self.parts[int(rng.integers(len(self.parts)))].drawn(rng)
+
+    @property
+    def asks_level(self) -> bool:
+        return any(part.asks_level for part in self.parts)
+
+    def _no_level(self) -> str:
+        return next(part._no_level() for part in self.parts if part.asks_level)
+
+    def check(self, header: Header) -> None:
+        for part in self.parts:
+            part.check(header)
+
+    def stream(self, header: Header, rng: np.random.Generator, level: float | None = None) -> Process:
+        self.check(header)
+        return self.drawn(rng).stream(header, rng, level)
+
+    def apply(self, x: Array, draws: Draws) -> Array:
+        turn, y = len(self.parts) * draws.uniform(draws.lead), x
+        for index, part in enumerate(self.parts):
+            y = draws.where(turn >= index, part(x, draws.rng), y)
+        return y
 
 
 @dataclass(frozen=True)
@@ -98,12 +143,17 @@ CORRUPTIONS: dict[str, type[Corruption]] = {c.name: c for c in (*PICTURES, *SOUN
 
 
 def parse(spec: str | Iterable[str]) -> Chain:
-    """Read ``name:key=value,key=low-high``, several joined by ``+`` or given one by one.
+    """Read ``name:key=value,key=low-high``, several joined by ``|`` and ``+``, or given one by one.
 
     Raises UsageError, with the choices, for an unknown name or key and for a value out of range.
     """
     specs = spec.split("+") if isinstance(spec, str) else [part for one in spec for part in one.split("+")]
-    return Chain(tuple(map(_parse_one, specs)))
+    return Chain(tuple(map(_parse_part, specs)))
+
+
+def _parse_part(spec: str) -> Corruption:
+    parts = tuple(map(_parse_one, spec.split("|")))
+    return parts[0] if len(parts) == 1 else OneOf(parts)
 
 
 def _parse_one(spec: str) -> Corruption:

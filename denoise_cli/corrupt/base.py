@@ -39,6 +39,7 @@ class Corruption:
     name: ClassVar[str]
     kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio", "table")  # what it makes sense for
     scaled: ClassVar[tuple[str, ...]] = ()  # amounts that are in 8-bit steps for pictures, full scale = 1 for sound
+    logarithmic: ClassVar[tuple[str, ...]] = ()  # amounts whose range is drawn from uniformly in its logarithm
     # Options in dB against the level of the clean recording, and the option that each is given instead of.
     instead: ClassVar[Mapping[str, str]] = {}
 
@@ -46,6 +47,10 @@ class Corruption:
         for key in self.amounts():
             value = getattr(self, key)
             object.__setattr__(self, key, None if value is None else Span.of(value))
+        for key in self.logarithmic:
+            span = getattr(self, key)
+            if span is not None and span.low <= 0 < span.high:
+                raise UsageError(f"{self.name}: {key} is drawn by its logarithm: begin {span} above 0")
         self._check("p", 0, 1)
 
     @classmethod
@@ -76,7 +81,8 @@ class Corruption:
             if span is None:
                 continue
             # A range takes one random number, a fixed value none.
-            values[key] = span if span.low == span.high else Span.of(float(rng.uniform(span.low, span.high)))
+            fixed = span.low == span.high
+            values[key] = span if fixed else Span.of(span.at(rng.random(), key in self.logarithmic))
         if 0 < values["p"].low < 1:  # a file is hit whole or not at all
             values["p"] = Span.of(float(rng.random() < values["p"].low))
         return replace(self, **values)

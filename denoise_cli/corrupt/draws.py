@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ Array = Any  # numpy.ndarray or torch.Tensor, float32
 
 @dataclass(frozen=True)
 class Span:
-    """A number, or a range that is drawn from uniformly: ``25`` or ``0-55``."""
+    """A number, or a range that is drawn from: ``25`` or ``0-55``."""
 
     low: float
     high: float
@@ -32,6 +33,12 @@ class Span:
         """The number, of a span that is one: of every span once a file's strengths are drawn."""
         assert self.low == self.high, f"{self} is a range"
         return self.low
+
+    def at(self, share: Any, logarithmic: bool = False) -> Any:
+        """Return what lies a share in [0, 1] of the way up the range, or up its logarithm."""
+        return (
+            self.low * (self.high / self.low) ** share if logarithmic else self.low + (self.high - self.low) * share
+        )
 
     _PATTERN: ClassVar[re.Pattern] = re.compile(
         r"(?P<low>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)(?:-(?P<high>[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?))?",
@@ -79,11 +86,17 @@ class Draws:
     def where(self, condition: Array, a: Array, b: Array) -> Array:
         return np.asarray(np.where(condition, a, b), dtype=np.float32)
 
-    def span(self, span: Span) -> Array:
+    def joined(self, channels: Sequence[Array]) -> Array:
+        """Arrays of the same pixels, one after the other along the axis of channels."""
+        return np.concatenate(channels, axis=-3)
+
+    def ramp(self, n: int) -> Array:
+        """0, 1, ... n - 1."""
+        return np.arange(n, dtype=np.float32)
+
+    def span(self, span: Span, logarithmic: bool = False) -> Array:
         """A scalar where the span is one number, else one draw a sample."""
-        if span.low == span.high:
-            return span.low
-        return span.low + (span.high - span.low) * self.uniform(self.lead)
+        return span.low if span.low == span.high else span.at(self.uniform(self.lead), logarithmic)
 
 
 class TorchDraws(Draws):
@@ -103,6 +116,12 @@ class TorchDraws(Draws):
 
     def where(self, condition, a, b):
         return self.torch.where(condition, a, b)
+
+    def joined(self, channels):
+        return self.torch.cat(list(channels), dim=-3)
+
+    def ramp(self, n):
+        return self.torch.arange(n, dtype=self.x.dtype, device=self.x.device)
 
 
 def draws_for(x: Array, rng: Any) -> Draws:

@@ -1,4 +1,4 @@
-"""The corruptions of pictures; most of them recordings have, too."""
+"""The corruptions of pictures but for camera.py; most of them recordings have, too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from denoise_cli.corrupt import tapes
 from denoise_cli.corrupt.base import Amount, Corruption
+from denoise_cli.corrupt.camera import Camera
 from denoise_cli.corrupt.sounds import added, rate_of, replaced, strength
 from denoise_cli.corrupt.tapes import Tape
 from denoise_cli.signal import Kind
@@ -233,5 +234,5 @@ def _jpeg(x: np.ndarray, quality: int) -> np.ndarray:
 
 
 PICTURES: tuple[type[Corruption], ...] = (
-    Gaussian, Uniform, Speckle, Poisson, SaltPepper, Masking, Quantise, Jpeg,
+    Gaussian, Uniform, Speckle, Poisson, SaltPepper, Masking, Quantise, Jpeg, Camera,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from denoise_cli.errors import ModelError
 SCHEMA = 1
 METADATA_KEY = "denoise_card"
 MAX_BYTES = 1 << 20  # a card is a page of text; anything longer is not one
+MAX_NAME = 255  # characters: what a file may be called
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,21 @@ class ModelCard:
             if not ok:
                 raise ModelError(f"model card: {what}")
 
-        check(self.schema == SCHEMA, f"schema {self.schema!r} is unknown; this version reads schema {SCHEMA}")
-        check(self.kind in ("image", "audio", "table"), f"unknown kind {self.kind!r}")
-        check(_whole(self.channels, 1, 64), f"channels must be 1..64, not {self.channels!r}")
-        check(_whole(self.multiple, 1, 1024), f"multiple must be 1..1024, not {self.multiple!r}")
-        check(_whole(self.halo, 0, 1 << 16), f"halo must be 0..65536, not {self.halo!r}")
-        check(self.rate is None or _whole(self.rate, 1000, 384_000), f"rate {self.rate!r} is out of range")
+        shown = reprlib.repr  # a card may hold a value of a million characters
+        check(self.schema == SCHEMA, f"schema {shown(self.schema)} is unknown; this version reads schema {SCHEMA}")
+        check(self.kind in ("image", "audio", "table"), f"unknown kind {shown(self.kind)}")
+        check(_whole(self.channels, 1, 64), f"channels must be 1..64, not {shown(self.channels)}")
+        check(_whole(self.multiple, 1, 1024), f"multiple must be 1..1024, not {shown(self.multiple)}")
+        check(_whole(self.halo, 0, 1 << 16), f"halo must be 0..65536, not {shown(self.halo)}")
+        check(self.rate is None or _whole(self.rate, 1000, 384_000), f"rate {shown(self.rate)} is out of range")
         check(isinstance(self.noise_input, bool), "noise_input must be true or false")
         check(self.kind != "audio" or self.rate is not None, "a model for recordings needs a rate")
         for text in ("name", "noise", "arch", "command", "data", "licence", "created_with"):
             value = getattr(self, text)
             check(isinstance(value, str) and value.isprintable(), f"{text} is not one line of text")
+        check(len(self.name) <= MAX_NAME, f"name has {len(self.name)} characters, more than {MAX_NAME}")
+        for part in ("net", "training", "metrics"):
+            check(isinstance(getattr(self, part), Mapping), f"{part} is not an object")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, sort_keys=True)
@@ -75,10 +80,11 @@ class ModelCard:
         if not isinstance(values, dict) or "name" not in values:
             raise ModelError("model card: not a card")
         if values.get("schema") != SCHEMA:
-            raise ModelError(f"model card: schema {values.get('schema')!r} is unknown; this version reads {SCHEMA}")
+            schema = reprlib.repr(values.get("schema"))
+            raise ModelError(f"model card: schema {schema} is unknown; this version reads {SCHEMA}")
         unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
-            raise ModelError(f"model card: unknown field {unknown[0]!r}")
+            raise ModelError(f"model card: unknown field {reprlib.repr(unknown[0])}")
         return cls(**values)
 
     def lift(self, x: np.ndarray) -> list[tuple[slice, np.ndarray]]:
@@ -99,4 +105,4 @@ class ModelCard:
 
 
 def _whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

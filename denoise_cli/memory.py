@@ -1,4 +1,4 @@
-"""How the C library hands memory out, for a process that works on large arrays all day.
+"""How much memory there is, and how the C library hands it out to a process that works on large arrays all day.
 
 By default glibc gives every array above some megabytes back to the kernel when it is freed, and asks for
 zeroed pages for the next one. On a folder of photographs that was a tenth of all processor time. Arrays above
@@ -8,7 +8,9 @@ zeroed pages for the next one. On a folder of photographs that was a tenth of al
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 
 # malloc.h of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -27,3 +29,15 @@ def keep_freed() -> bool:
         return False
     limits = {_M_MMAP_THRESHOLD: 1 << 25, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
     return all([mallopt(ctypes.c_int(name), ctypes.c_int(value)) for name, value in limits.items()])
+
+
+def total() -> int:
+    """Bytes of memory this process could at most have: the machine's, or its control group's where that is less."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [machine]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # versions 2 and 1
+        try:
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return min(limits)

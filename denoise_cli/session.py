@@ -2,18 +2,28 @@
 
 One session serves N Python threads that call it at the same time, each on one core: onnxruntime releases
 the GIL, and N calls in parallel scale better than one call on N threads (1.9 against 1.8 on two cores).
+
+A model file is hostile until checked: its contents, by model_file.py; then, unless it ships with the tool, what it
+computes, by a first run in a sandbox; then every output. All sessions together get half of the machine's memory.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import math
+import re
+import reprlib
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denoise_cli.card import METADATA_KEY, ModelCard
-from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError
+from denoise_cli import memory, sandbox, shipped
+from denoise_cli.card import ModelCard
+from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, printable
+from denoise_cli.model_file import ModelFile
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
 NO_CUDA = 'device "cuda" is not to be had: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
@@ -32,58 +42,58 @@ class Session:
 
     x is (N, C, H, W) for pictures and (N, C, T), with any C, for recordings.
 
+    A path is checked, and tried unless it is that of a model that ships; a ModelFile is opened as it is.
     Raises ModelError for a file that is not a model of ours or lies about itself, BackendError where
     the runtime or the named device is missing.
     """
 
-    def __init__(self, path: Path, device: str = "auto"):
+    def __init__(self, model: Path | ModelFile, device: str = "auto"):
         name, index = parse_device(device)
+        file = model if isinstance(model, ModelFile) else ModelFile.read(model)
         try:
             import onnxruntime
         except ImportError:
             raise BackendError(MISSING) from None
         self._runtime = onnxruntime
-        self.path = path
+        self.path, self.card = file.path, file.card
         cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
         if name == "cuda" and not cuda:
             raise BackendError(NO_CUDA)
         providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index})] if cuda and name != "cpu" else []
-        self._session = self._open([*providers, "CPUExecutionProvider"])
+        if file is not model and self.path.resolve().parent not in shipped.FOLDERS:
+            _try(file)
+        self._session = self._open(file.data, [*providers, "CPUExecutionProvider"])
         self.on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
         if name == "cuda" and not self.on_gpu:
             raise BackendError(f'device "{device}" could not be opened; onnxruntime fell back to the processor')
         self.fell_back = bool(providers) and not self.on_gpu  # only ever with "auto"
-        self.card = self._card()
         self._check_signature()
         # The CUDA provider serialises calls anyway, and a queue of them only holds memory.
         self._turn = threading.Semaphore(1) if self.on_gpu else None
 
-    def _open(self, providers: list[Any]) -> Any:
+    def _open(self, data: bytes, providers: list[Any]) -> Any:
         options = self._runtime.SessionOptions()
+        if len(providers) == 1:  # a GPU has a limit of its own
+            _bound_memory()
+            options.add_session_config_entry("session.use_env_allocators", "1")
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors come as exceptions; nothing is printed beside them
         options.enable_mem_pattern = False  # tiles differ in shape; a plan for each would be kept
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
         try:
-            return self._runtime.InferenceSession(str(self.path), options, providers=providers)
+            session = self._runtime.InferenceSession(data, options, providers=providers)
         except Exception as error:  # onnxruntime raises a dozen private classes
             raise ModelError(f"{self.path}: not a model that can be loaded ({_first_line(error)})") from None
-
-    def _card(self) -> ModelCard:
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise ModelError(f"{self.path}: no model card; was it made by denoise train?")
-        try:
-            return ModelCard.from_json(text)
-        except ModelError as error:
-            raise ModelError(f"{self.path}: {error}") from None
+        session._model_bytes = None  # kept for a fallback we do not use: as much memory as the weights
+        return session
 
     def _check_signature(self) -> None:
         wanted = ["x", "sigma"] if self.card.noise_input else ["x"]
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [node.name for node in inputs]
         if names != wanted or len(outputs) != 1:
-            raise ModelError(f"{self.path}: inputs are {names}, but its card says {wanted}")
+            raise ModelError(f"{self.path}: inputs are {reprlib.repr(names)}, but its card says {wanted}")
         axes = "(N, C, T)" if self.card.kind == "audio" else "(N, C, H, W)"
         for node in (inputs[0], outputs[0]):
             fixed = [size for size in node.shape[2:] if isinstance(size, int)]
@@ -117,7 +127,9 @@ class Session:
                     y = self._session.run(None, feed)[0]
         except Exception as error:
             if "allocate" in str(error).lower() or "out of memory" in str(error).lower():
-                raise OutOfMemory(f"out of memory at {x.shape}; try a smaller --tile or --batch") from None
+                raise OutOfMemory(
+                    f"{self.path}: out of memory at {x.shape}; try a smaller --tile or --batch"
+                ) from None
             raise ModelError(f"{self.path}: failed on {x.shape} ({_first_line(error)})") from None
         if y.shape != x.shape:
             raise ModelError(f"{self.path}: turned {x.shape} into {y.shape}")
@@ -127,6 +139,65 @@ class Session:
         return y
 
 
+def _try(file: ModelFile) -> None:
+    """Open and run a model once in a process that can be killed; raises ModelError unless all goes well."""
+    digest = hashlib.sha256(file.data).digest()
+    if digest in _TRIED:
+        return
+    try:
+        fault = sandbox.call(__name__, rehearse.__name__, file.data)
+    except sandbox.Died as end:
+        raise ModelError(f"{file.path}: {end} when it was tried") from None
+    if fault != _GOOD:
+        raise ModelError(f"{file.path}: {printable(fault)[:300] or 'gave no answer when it was tried'}")
+    _TRIED.add(digest)
+
+
+_GOOD = "good"  # what a trial answers; anything else is a fault
+_TRIED: set[bytes] = set()  # digests of what has been good once in this process
+
+
+def rehearse(data: bytes) -> str:
+    """In the sandbox: open the model in `data` and run it on a small input; "good", or what its fault is."""
+    import onnxruntime  # noqa: F401 - is loaded before the limits hold
+
+    size = len(data)
+    sandbox.confine(memory=(256 << 20) + 4 * size, seconds=1 + size / (16 << 20))
+    try:
+        session = Session(ModelFile.parse(data, _UNNAMED), "cpu")
+        session(_example(session.card), sigma=0.1)
+    except (MemoryError, OutOfMemory):
+        return "needs more memory than a model of its size should"
+    except ModelError as error:
+        return str(error).removeprefix(f"{_UNNAMED}: ")
+    return _GOOD
+
+
+def _example(card: ModelCard) -> np.ndarray:
+    """A ramp over a small input that is wider than high, so that a swap of the axes shows."""
+    step = card.multiple
+    side = -(-16 // step) * step
+    shape = (1, 2, 64 * step) if card.kind == "audio" else (1, card.channels, side, side + step)
+    return np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+
+
+_UNNAMED = Path("model")
+
+
+@functools.cache
+def _bound_memory() -> None:
+    """Give all sessions of this process one allocator, with a limit: a model may need any amount at full size."""
+    import onnxruntime as runtime
+
+    kind = runtime.OrtMemoryInfo("Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT)
+    names = ("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk")  # -1: as by default
+    arena = runtime.OrtArenaCfg({"max_mem": memory.total() // 2, **dict.fromkeys(names, -1)})
+    runtime.create_and_register_allocator(kind, arena)
+
+
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+    """What onnxruntime says, without its codes and places in its source."""
+    text = re.sub(
+        r"\[ONNXRuntimeError\] : \d+ : \w+ : |/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\) ", "", str(error).strip()
+    )
+    return printable(text.splitlines()[0][:200]) if text else type(error).__name__

@@ -104,9 +104,8 @@ def voice_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = build("band-mixer", {"stem": 4, "channels": 8, "mixed": 4, "dilations": (1, 2)})
     with torch.no_grad():
         net.head.bias.fill_(0.1)
-    export(
-        net, ModelCard("voice", kind="audio", rate=16_000, multiple=256, arch="band-mixer", net=config_of(net)), path
-    )
+    card = ModelCard("voice", kind="audio", rate=16_000, multiple=256, arch="band-mixer", net=config_of(net))
+    export(net, card, path)
     return path
 
 

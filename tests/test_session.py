@@ -3,59 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from conftest import scene, write_png
+from model_files import FLOAT, INT64, X, build, identity, refused
 from onnx import TensorProto, helper
 
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.errors import BackendError, ModelError, UsageError
+from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session, parse_device
-
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-X = ["N", 3, "H", "W"]
-
-
-def build(
-    path: Path,
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, list]] | None = None,
-    output: list | None = None,
-    card: ModelCard | None = ModelCard("fake"),
-    constants: dict[str, np.ndarray] | None = None,
-    kind: int = FLOAT,
-) -> Path:
-    """Write a model of `nodes` that map the inputs to `y`, with a card where one is given."""
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(k, *v) for k, v in (inputs or {"x": (FLOAT, X)}).items()],
-        [helper.make_tensor_value_info("y", kind, output or X)],
-        [onnx.numpy_helper.from_array(v, k) for k, v in (constants or {}).items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    if card is not None:
-        entry = model.metadata_props.add()
-        entry.key, entry.value = METADATA_KEY, card.to_json()
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-def identity(x: str = "x") -> list[onnx.NodeProto]:
-    return [helper.make_node("Identity", [x], ["y"])]
-
-
-def refused(path: Path) -> str:
-    """The one line that says why a model is refused; it must name the file."""
-    with pytest.raises(ModelError) as caught:
-        Session(path, "cpu")
-    message = str(caught.value)
-    assert str(path) in message
-    assert "\n" not in message
-    return message
 
 
 def test_a_model_of_the_contract_gives_what_it_computes(tmp_path):
@@ -146,9 +105,20 @@ def test_other_channels_than_the_card_says_are_refused(tmp_path):
 
 def test_an_output_of_half_the_size_is_found_when_it_comes(tmp_path):
     halve = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
-    session = Session(build(tmp_path / "m.onnx", [halve], output=["N", 3, "h", "w"]), "cpu")
+    path = build(tmp_path / "m.onnx", [halve], output=["N", 3, "h", "w"])
+    session = Session(ModelFile.read(path), "cpu")
     with pytest.raises(ModelError, match=r"m\.onnx: turned \(1, 3, 8, 8\) into \(1, 3, 4, 4\)"):
         session(np.zeros((1, 3, 8, 8), np.float32))
+
+
+def test_an_output_of_half_the_size_is_found_at_the_trial(tmp_path):
+    halve = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    assert "turned" in refused(build(tmp_path / "m.onnx", [halve], output=["N", 3, "h", "w"]))
+
+
+def test_an_output_that_is_not_finite_is_found_at_the_trial(tmp_path):
+    nodes = [helper.make_node("Sub", ["x", "x"], ["zero"]), helper.make_node("Div", ["zero", "zero"], ["y"])]
+    assert "not finite" in refused(build(tmp_path / "m.onnx", nodes))
 
 
 def test_an_output_that_is_not_finite_is_found_when_it_comes(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -12,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import denoise, scene, write_png
+from safetensors import safe_open
+from safetensors.torch import save as to_safetensors
 
 from denoise_cli import nets
-from denoise_cli.errors import DenoiseError
-from denoise_cli.train import loop
+from denoise_cli.errors import ModelError
+from denoise_cli.train import checkpoint, loop
 
 NET = {"channels": 3, "width": 2}
 
@@ -73,10 +77,12 @@ def both(path: Path) -> list[str]:
     options = loop.Options(arch="conv-dae", net=NET, steps=1)
     messages = []
     for use in (
-        lambda: loop.initialise(nets.build("conv-dae", NET), path),
-        lambda: loop.restore(loop.start(nets.build("conv-dae", NET), options, torch.device("cpu")), options, path),
+        lambda: checkpoint.initialise(nets.build("conv-dae", NET), path),
+        lambda: checkpoint.restore(
+            loop.start(nets.build("conv-dae", NET), options, torch.device("cpu")), options, path
+        ),
     ):
-        with pytest.raises(DenoiseError) as caught:
+        with pytest.raises(ModelError) as caught:
             use()
         messages.append(str(caught.value))
     return messages
@@ -106,13 +112,51 @@ def test_what_is_no_checkpoint_is_refused_in_a_line(name, tmp_path):
         assert "\n" not in message
 
 
+LIES = {
+    "options are a list": lambda t, a: a.update(options=[1]),
+    "scalars are a list": lambda t, a: a.update(scalars=[]),
+    "the step is a text": lambda t, a: a.update(step="x"),
+    "the step is negative": lambda t, a: a.update(step=-5),
+    "the time is not a number": lambda t, a: a.update(elapsed=float("nan")),
+    "the curve is a text": lambda t, a: a.update(curve="x"),
+    "weights are not finite": lambda t, a: next(iter(t.values())).fill_(float("nan")),
+    "an unknown parameter": lambda t, a: t.update({"optimiser.99.mean": torch.zeros(1)}),
+    "a wrong shape": lambda t, a: t.update({"optimiser.0.mean": torch.zeros(7)}),
+    "a text for a number": lambda t, a: a["scalars"].update({"0.step": "x"}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_checkpoint_that_lies_about_itself_is_not_resumed(lie, tmp_path):
+    options, path = loop.Options(arch="conv-dae", net=NET, steps=1), tmp_path / "m.ckpt"
+
+    def begin():
+        return loop.start(nets.build("conv-dae", NET), options, torch.device("cpu"))
+
+    checkpoint.save(begin(), options, path)
+    checkpoint.restore(begin(), options, path)
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["denoise"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    LIES[lie](tensors, about)
+    path.write_bytes(to_safetensors(tensors, {"denoise": json.dumps(about)}))
+    with pytest.raises(ModelError, match="not a checkpoint of this run"):
+        checkpoint.restore(begin(), options, path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m.ckpt")
+    with pytest.raises(ModelError, match="not a regular file"):
+        checkpoint.initialise(nets.build("conv-dae", NET), tmp_path / "m.ckpt")
+
+
 def test_the_command_says_so_in_one_line(tmp_path):
     canary, path = tmp_path / "canary", tmp_path / "m.ckpt"
     path.write_bytes(by_torch(Payload(canary)))
     write_png(tmp_path / "clean" / "a.png", scene(96, 96))
     done = denoise("train", tmp_path / "clean", "-o", tmp_path / "new.onnx", "--init", path, "--steps", 1)
     lines = done.stderr.decode().splitlines()
-    assert done.returncode > 0
+    assert done.returncode == 3
     assert len(lines) == 1
     assert str(path) in lines[0]
     assert not canary.exists()

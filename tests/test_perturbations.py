@@ -21,7 +21,7 @@ from denoise_cli import corrupt, nets
 from denoise_cli.cli import main
 from denoise_cli.errors import TrainingError, UsageError
 from denoise_cli.session import Session
-from denoise_cli.train import data, loop, perturb
+from denoise_cli.train import checkpoint, data, loop, perturb
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.mixing import Mixtures
 
@@ -344,7 +344,7 @@ def test_with_all_three_a_killed_and_resumed_run_equals_an_unbroken_one_to_the_b
         loop.train(
             begin(options), options, patches(options), checkpoint=path, report=kill, every=0, checkpoint_every=0
         )
-    resumed = loop.restore(begin(options), options, path)
+    resumed = checkpoint.restore(begin(options), options, path)
     assert resumed.step == 5
     assert_equal_to_the_bit(unbroken, weights(loop.train(resumed, options, patches(options))))
 
@@ -357,23 +357,23 @@ def test_they_compose_in_bfloat16():
 
 @pytest.mark.parametrize("name", list(ALL))
 def test_a_resumed_run_must_agree(tmp_path, name):
-    loop.save(begin(), OPTIONS, tmp_path / "m.ckpt")
+    checkpoint.save(begin(), OPTIONS, tmp_path / "m.ckpt")
     with pytest.raises(UsageError, match=f"--resume: {name} was 0.0 in the checkpoint, now {ALL[name]}"):
-        loop.restore(begin(), replace(OPTIONS, **{name: ALL[name]}), tmp_path / "m.ckpt")
+        checkpoint.restore(begin(), replace(OPTIONS, **{name: ALL[name]}), tmp_path / "m.ckpt")
 
 
 def test_a_checkpoint_from_before_they_were_there_resumes_where_they_are_off(tmp_path):
     path = tmp_path / "m.ckpt"
-    loop.save(begin(), OPTIONS, path)
+    checkpoint.save(begin(), OPTIONS, path)
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["denoise"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     for name in ALL:
         del about["options"][name]
     save_file(tensors, path, {"denoise": json.dumps(about)})
-    assert loop.restore(begin(), OPTIONS, path).step == 0
+    assert checkpoint.restore(begin(), OPTIONS, path).step == 0
     with pytest.raises(UsageError, match="--resume: fgsm was 0"):
-        loop.restore(begin(), replace(OPTIONS, fgsm=1.0), path)
+        checkpoint.restore(begin(), replace(OPTIONS, fgsm=1.0), path)
 
 
 @pytest.mark.parametrize("name", list(ALL))
@@ -388,7 +388,7 @@ def test_noise_that_blows_up_the_weights_is_an_error_and_the_last_good_state_sta
     with pytest.raises(TrainingError, match="not finite"):
         loop.train(begin(options), options, patches(options), checkpoint=path, checkpoint_every=0)
     if path.exists():
-        kept = weights(loop.restore(begin(options), options, path))
+        kept = weights(checkpoint.restore(begin(options), options, path))
         assert all(bool(torch.isfinite(value).all()) for value in kept.values())
 
 

@@ -15,7 +15,7 @@ from denoise_cli.errors import TrainingError, UsageError
 from denoise_cli.nets.band_mixer import BandMixer
 from denoise_cli.nets.spectrum import Spectrum
 from denoise_cli.session import Session
-from denoise_cli.train import fit, loop, mixing
+from denoise_cli.train import checkpoint, fit, loop, mixing
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.mixing import Mixing, Mixtures, active_rms
 from denoise_cli.train.sounds import Sounds
@@ -189,7 +189,7 @@ def test_what_is_exported_is_what_was_trained_and_runs_at_any_length_and_channel
     assert (card.kind, card.rate, card.multiple, card.halo) == ("audio", RATE, 32, (1 + 2 + 4) * 32)
     x = 0.1 * np.random.default_rng(0).standard_normal((2, 3, 32 * 11)).astype(np.float32)
     made = nets.build("band-mixer", TINY)
-    loop.initialise(made, out.with_suffix(".ckpt"))
+    checkpoint.initialise(made, out.with_suffix(".ckpt"))
     with torch.no_grad():
         assert np.abs(session(x) - made(torch.from_numpy(x)).numpy()).max() < 1e-5
     assert not session(np.zeros((1, 2, 32 * 11), np.float32)).any(), "digital silence stays silent"
@@ -208,11 +208,11 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
     torch.set_num_threads(1)
     whole = run(OPTIONS, begin())
     half = replace(OPTIONS, steps=3)
-    loop.save(begin(), half, tmp_path / "m.ckpt")
+    checkpoint.save(begin(), half, tmp_path / "m.ckpt")
     state = begin()
     three = iter([False] * 3 + [True])
     loop.train(state, OPTIONS, mixtures(1024, 2), checkpoint=tmp_path / "m.ckpt", stop=lambda: next(three))
-    resumed = run(OPTIONS, loop.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
+    resumed = run(OPTIONS, checkpoint.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
     assert resumed.step == whole.step == 6
     for name, value in whole.average.items():
         assert torch.equal(value, resumed.average[name]), name

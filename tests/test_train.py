@@ -18,9 +18,9 @@ from torch import nn
 
 from denoise_cli import corrupt, media, nets
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import InputError, ModelError, TrainingError, UsageError
+from denoise_cli.errors import ModelError, TrainingError, UsageError
 from denoise_cli.session import Session
-from denoise_cli.train import data, fit, loop, muon, tasks
+from denoise_cli.train import checkpoint, data, fit, loop, muon, tasks
 from denoise_cli.train.export import export, receptive_radius
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.pictures import Pictures
@@ -94,19 +94,19 @@ def test_killed_and_resumed_equals_unbroken_to_the_bit(tmp_path, optimiser):
         loop.train(
             begin(options), options, patches(), checkpoint=path, report=kill_at(6), every=0, checkpoint_every=0
         )
-    resumed = loop.restore(begin(replace(options, seed=0)), options, path)
+    resumed = checkpoint.restore(begin(replace(options, seed=0)), options, path)
     assert resumed.step == 5
     loop.train(resumed, options, patches(), checkpoint=path)
     assert_equal_to_the_bit(unbroken, resumed)
     # And so is the checkpoint at the end: a run that is over resumes to itself.
-    assert_equal_to_the_bit(unbroken, loop.restore(begin(options), options, path))
+    assert_equal_to_the_bit(unbroken, checkpoint.restore(begin(options), options, path))
 
 
 def test_asked_to_stop_it_ends_between_steps_with_its_checkpoint(tmp_path):
     asked = iter([False] * 3 + [True])
     state = loop.train(begin(), OPTIONS, patches(), None, tmp_path / "m.ckpt", stop=lambda: next(asked))
     assert state.step == 3
-    assert_equal_to_the_bit(state, loop.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
+    assert_equal_to_the_bit(state, checkpoint.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
 
 
 def test_the_seed_decides_everything():
@@ -146,7 +146,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     good = loop.train(begin(net=Poisoned(100)), OPTIONS, patches(), stop=lambda: next(five))
     with pytest.raises(TrainingError, match=r"not finite at step 5; .*--lr .*kept in .*m\.ckpt"):
         loop.train(begin(net=Poisoned(5)), OPTIONS, patches(), checkpoint=path, checkpoint_every=0)
-    assert_equal_to_the_bit(good, loop.restore(begin(net=Poisoned(0)), OPTIONS, path))
+    assert_equal_to_the_bit(good, checkpoint.restore(begin(net=Poisoned(0)), OPTIONS, path))
 
 
 def test_a_rate_far_too_high_is_an_error_not_a_model(tmp_path):
@@ -154,7 +154,7 @@ def test_a_rate_far_too_high_is_an_error_not_a_model(tmp_path):
     with pytest.raises(TrainingError, match="not finite"):
         loop.train(begin(options), options, patches(), checkpoint=tmp_path / "m.ckpt", checkpoint_every=0)
     if (tmp_path / "m.ckpt").exists():
-        kept = loop.restore(begin(options), options, tmp_path / "m.ckpt")
+        kept = checkpoint.restore(begin(options), options, tmp_path / "m.ckpt")
         assert all(bool(torch.isfinite(value).all()) for value in tensors(kept).values())
 
 
@@ -162,18 +162,18 @@ def test_weights_that_are_not_finite_are_never_written(tmp_path):
     state = begin()
     state.average["stem.bias"][0] = math.inf
     with pytest.raises(TrainingError, match="not written"):
-        loop.save(state, OPTIONS, tmp_path / "m.ckpt")
+        checkpoint.save(state, OPTIONS, tmp_path / "m.ckpt")
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kept", [0, 4, 0.5, 0.99])
 def test_a_cut_checkpoint_is_refused(tmp_path, kept):
     path = tmp_path / "m.ckpt"
-    loop.save(loop.train(begin(), replace(OPTIONS, steps=1), patches()), OPTIONS, path)
+    checkpoint.save(loop.train(begin(), replace(OPTIONS, steps=1), patches()), OPTIONS, path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole)) if kept < 1 else kept])
-    with pytest.raises(InputError, match=r"m\.ckpt: not a checkpoint") as caught:
-        loop.restore(begin(), OPTIONS, path)
+    with pytest.raises(ModelError, match=r"m\.ckpt: not a checkpoint") as caught:
+        checkpoint.restore(begin(), OPTIONS, path)
     assert "\n" not in str(caught.value)
 
 
@@ -183,8 +183,8 @@ def test_a_cut_checkpoint_is_refused(tmp_path, kept):
 def test_a_foreign_checkpoint_is_refused(tmp_path, metadata):
     path = tmp_path / "m.ckpt"
     save_file({"weight": torch.zeros(3)}, path, metadata)
-    with pytest.raises(InputError, match="not a checkpoint"):
-        loop.restore(begin(), OPTIONS, path)
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        checkpoint.restore(begin(), OPTIONS, path)
 
 
 def test_a_pickle_is_refused_and_not_run(tmp_path):
@@ -195,8 +195,8 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
             return Path.touch, (canary,)
 
     torch.save(Payload(), path)
-    with pytest.raises(InputError, match="not a checkpoint"):
-        loop.restore(begin(), OPTIONS, path)
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        checkpoint.restore(begin(), OPTIONS, path)
     assert not canary.exists()
 
 
@@ -207,16 +207,16 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip
 def test_a_resumed_run_must_agree_with_its_checkpoint(tmp_path, changed):
-    loop.save(begin(), OPTIONS, tmp_path / "m.ckpt")
+    checkpoint.save(begin(), OPTIONS, tmp_path / "m.ckpt")
     options = replace(OPTIONS, **changed)
     with pytest.raises(UsageError, match=f"--resume: {next(iter(changed))} was"):
-        loop.restore(begin(options), options, tmp_path / "m.ckpt")
+        checkpoint.restore(begin(options), options, tmp_path / "m.ckpt")
 
 
 def test_a_longer_run_may_go_on_from_a_shorter_one(tmp_path):
     loop.train(begin(), replace(OPTIONS, steps=3), patches(), checkpoint=tmp_path / "m.ckpt")
     longer = replace(OPTIONS, steps=6)
-    assert loop.train(loop.restore(begin(), longer, tmp_path / "m.ckpt"), longer, patches()).step == 6
+    assert loop.train(checkpoint.restore(begin(), longer, tmp_path / "m.ckpt"), longer, patches()).step == 6
 
 
 def test_max_time_ends_near_its_time_with_the_rate_annealed_to_nothing():
@@ -518,7 +518,7 @@ def test_one_picture_in_ninety_is_held_out_and_never_trained_on(tmp_path):
 def test_the_checkpoint_tells_what_it_is(tmp_path):
     from safetensors import safe_open
 
-    loop.save(begin(), OPTIONS, tmp_path / "m.ckpt")
+    checkpoint.save(begin(), OPTIONS, tmp_path / "m.ckpt")
     with safe_open(tmp_path / "m.ckpt", "pt") as file:
         about = json.loads(file.metadata()["denoise"])
     assert about["options"]["net"] == {k: list(v) for k, v in TINY.items()}
@@ -593,13 +593,13 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
     torch.manual_seed(0)
     options = loop.Options(net={"widths": (8, 16), "blocks": (1, 1)}, steps=1)
     state = loop.start(nets.build("unet", options.net), options, torch.device("cpu"))
-    loop.save(state, options, tmp_path / "x.ckpt")
+    checkpoint.save(state, options, tmp_path / "x.ckpt")
     other = nets.build("unet", options.net)
     assert not torch.equal(other.head.weight, state.average["head.weight"])
-    loop.initialise(other, tmp_path / "x.ckpt")
+    checkpoint.initialise(other, tmp_path / "x.ckpt")
     assert all(torch.equal(v, state.average[k]) for k, v in other.state_dict().items())
-    with pytest.raises(InputError, match="not a checkpoint of this net"):
-        loop.initialise(nets.build("unet", {}), tmp_path / "x.ckpt")
+    with pytest.raises(ModelError, match="not a checkpoint of this net"):
+        checkpoint.initialise(nets.build("unet", {}), tmp_path / "x.ckpt")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch import nn
 from denoise_cli import __version__, charts, nets, pictures
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, RefusedError, UsageError
-from denoise_cli.train import loop
+from denoise_cli.train import checkpoint, loop
 from denoise_cli.train.export import export
 from denoise_cli.train.tasks import Task
 
@@ -86,8 +86,11 @@ def fit(
     task.check(net)
     options = dataclasses.replace(options, net=nets.config_of(net))
     if init is not None:
-        loop.initialise(net, init)
+        checkpoint.initialise(net, init)
     state = loop.start(net, options, where)
+    resumed = resume and paths.checkpoint.exists()
+    if resumed:
+        checkpoint.restore(state, options, paths.checkpoint)
     about = describe or {}
     _card(task, options, net, state, {}, where, about)  # what it refuses is refused now, not hours later
 
@@ -96,8 +99,7 @@ def fit(
         say(f"started from {init}")
     if overwrite:
         paths.checkpoint.unlink(missing_ok=True)
-    if resume and paths.checkpoint.exists():
-        loop.restore(state, options, paths.checkpoint)
+    if resumed:
         say(f"resumed at step {state.step} from {paths.checkpoint}")
     elif resume:
         say(f"no checkpoint {paths.checkpoint}: starting from the beginning")

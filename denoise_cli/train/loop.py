@@ -9,23 +9,20 @@ resumed from its checkpoint ends with the weights of an unbroken one (CPU, one t
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from denoise_cli import corrupt
-from denoise_cli.errors import InputError, TrainingError, UsageError, choice
-from denoise_cli.media.files import Replacing
+from denoise_cli.errors import TrainingError, UsageError, choice
+from denoise_cli.train import checkpoint as checkpoints
 from denoise_cli.train import perturb
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.muon import Muon
@@ -194,12 +191,12 @@ def train(
                 report(Progress(state.step, fraction, mean, score, rate, left))
                 losses, first, marks["report"] = [], False, now
             if checkpoint is not None and now - marks["save"] >= checkpoint_every:
-                save(state, options, checkpoint)
+                checkpoints.save(state, options, checkpoint)
                 marks["save"] = time.monotonic()
     finally:
         batches.close()  # type: ignore[attr-defined]
     if checkpoint is not None:
-        save(state, options, checkpoint)
+        checkpoints.save(state, options, checkpoint)
     return state
 
 
@@ -243,70 +240,3 @@ def _check_finite(losses: Sequence[Tensor], norm: Tensor, step: int, checkpoint:
         f"; the last good state is kept in {checkpoint}" if checkpoint is not None and checkpoint.exists() else ""
     )
     raise TrainingError(f"the loss is not finite at step {step}; a lower --lr may help{kept}")
-
-
-def save(state: State, options: Options, path: Path) -> None:
-    """Write a checkpoint beside its place, then rename. Weights that are not finite are never written."""
-    tensors = {f"net.{k}": v for k, v in state.net.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in state.average.items()}
-    packed = state.optimiser.state_dict()
-    scalars: dict[str, Any] = {}
-    for index, entry in packed["state"].items():
-        for key, value in entry.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimiser.{index}.{key}"] = value
-            elif value is not None:
-                scalars[f"{index}.{key}"] = value
-    if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
-        raise TrainingError(f"weights are not finite at step {state.step}; checkpoint not written")
-    about = {
-        "options": asdict(options), "step": state.step, "elapsed": state.elapsed,
-        "curve": state.curve, "scalars": scalars,
-    }  # fmt: skip
-    # safetensors keeps no strides, so channels-last is made again by load_state_dict's copy.
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    with Replacing(path) as target:
-        target.file.write(to_safetensors(tensors, {"denoise": json.dumps(about)}))
-        target.commit()
-
-
-def initialise(net: nn.Module, path: Path) -> None:
-    """Load the averaged weights of a checkpoint of the same architecture; raises InputError for anything else."""
-    try:
-        with safe_open(path, "pt") as file:
-            keys = [key for key in file.keys() if key.startswith("average.")]  # noqa: SIM118 - not a dict
-            net.load_state_dict({key.removeprefix("average."): file.get_tensor(key) for key in keys})
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise InputError(f"{path}: not a checkpoint of this net ({str(error).splitlines()[0]})") from None
-
-
-def restore(state: State, options: Options, path: Path) -> State:
-    """Load a checkpoint into a state made by `start` with the same options.
-
-    Raises InputError for a damaged file and UsageError where an option that shapes the result differs.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["denoise"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        now, then = json.loads(json.dumps(asdict(options))), about["options"]
-        for key in sorted(set(now) - {"steps", "max_time"}):  # a longer run may go on from a shorter one
-            was = then.get(key, getattr(Options, key, None))  # an older checkpoint lacks what was not there yet
-            if now[key] != was:
-                raise UsageError(f"--resume: {key} was {was!r} in the checkpoint, now {now[key]!r}")
-        state.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
-        for key, value in state.average.items():
-            value.copy_(tensors[f"average.{key}"])
-        packed = state.optimiser.state_dict()
-        entries: dict[int, dict[str, Any]] = {}
-        for key, value in [*tensors.items(), *((f"optimiser.{k}", v) for k, v in about["scalars"].items())]:
-            if key.startswith("optimiser."):
-                _, index, name = key.split(".", 2)
-                entries.setdefault(int(index), {})[name] = value
-        packed["state"] = entries
-        state.optimiser.load_state_dict(packed)
-        state.step, state.elapsed, state.curve = about["step"], about["elapsed"], about["curve"]
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a checkpoint of this run ({reason})") from None
-    return state

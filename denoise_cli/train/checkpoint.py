@@ -1,0 +1,141 @@
+"""A training in a file: weights, their average, the optimiser's state and where it stands; safetensors, no pickle.
+
+    net.NAME  average.NAME  optimiser.INDEX.NAME   tensors
+    denoise                                        JSON: options, step, elapsed, curve, scalars of the optimiser
+
+A checkpoint is hostile until checked: what is not what `save` writes is refused, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from denoise_cli.errors import ModelError, TrainingError, UsageError
+from denoise_cli.media.files import Replacing
+
+if TYPE_CHECKING:
+    from denoise_cli.train.loop import Options, State
+
+
+def save(state: State, options: Options, path: Path) -> None:
+    """Write a checkpoint beside its place, then rename. Weights that are not finite are never written."""
+    tensors = {f"net.{k}": v for k, v in state.net.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in state.average.items()}
+    packed = state.optimiser.state_dict()
+    scalars: dict[str, Any] = {}
+    for index, entry in packed["state"].items():
+        for key, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser.{index}.{key}"] = value
+            elif value is not None:
+                scalars[f"{index}.{key}"] = value
+    if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
+        raise TrainingError(f"weights are not finite at step {state.step}; checkpoint not written")
+    about = {
+        "options": asdict(options), "step": state.step, "elapsed": state.elapsed,
+        "curve": state.curve, "scalars": scalars,
+    }  # fmt: skip
+    # safetensors keeps no strides, so channels-last is made again by load_state_dict's copy.
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    with Replacing(path) as target:
+        target.file.write(to_safetensors(tensors, {"denoise": json.dumps(about)}))
+        target.commit()
+
+
+def initialise(net: nn.Module, path: Path) -> None:
+    """Load the averaged weights of a checkpoint of the same architecture; raises ModelError for anything else."""
+    with _refusing(path, "this net"):
+        tensors, _ = _read(path)
+        net.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
+
+
+def restore(state: State, options: Options, path: Path) -> State:
+    """Load a checkpoint into a state made by `loop.start` with the same options.
+
+    Raises ModelError for a file that `save` cannot have written, and UsageError where an option that shapes
+    the result differs.
+    """
+    with _refusing(path, "this run"):
+        tensors, about = _read(path)
+        now, then = json.loads(json.dumps(asdict(options))), _typed(about, "options", dict)
+        for key in sorted(set(now) - {"steps", "max_time"}):  # a longer run may go on from a shorter one
+            was = then.get(
+                key, getattr(type(options), key, None)
+            )  # an older checkpoint lacks what was not yet there
+            if now[key] != was:
+                raise UsageError(f"--resume: {key} was {was!r} in the checkpoint, now {now[key]!r}")
+        step, curve, elapsed = (_typed(about, key, kind) for key, kind in _PLACE.items())
+        if step < 0 or not 0 <= elapsed < math.inf:
+            raise ValueError(f"step {step} after {elapsed} s")
+        state.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        for key, value in state.average.items():
+            value.copy_(tensors[f"average.{key}"])
+        packed = state.optimiser.state_dict()
+        packed["state"] = _optimiser(tensors, _typed(about, "scalars", dict), state.optimiser)
+        state.optimiser.load_state_dict(packed)
+        state.step, state.elapsed, state.curve = step, elapsed, curve
+    return state
+
+
+_PLACE = {"step": int, "curve": list, "elapsed": (int, float)}
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, all finite, and the JSON of a file."""
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError("not a regular file" if path.exists() else "no such file")
+    with safe_open(path, "pt") as file:
+        about = json.loads((file.metadata() or {})["denoise"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{key} is not finite")
+    if not isinstance(about, dict):
+        raise TypeError("no options in it")
+    return tensors, about
+
+
+def _typed(about: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
+    if not isinstance(about[key], kind) or isinstance(about[key], bool):
+        raise TypeError(f"{key} is {about[key]!r:.40}")
+    return about[key]
+
+
+def _optimiser(
+    tensors: dict[str, Tensor], scalars: dict[str, Any], optimiser: torch.optim.Optimizer
+) -> dict[int, dict[str, Any]]:
+    """The state of each parameter, by its index; every tensor of it is a number or as large as the parameter."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    entries: dict[int, dict[str, Any]] = {}
+    for key, value in [*tensors.items(), *((f"optimiser.{k}", v) for k, v in scalars.items())]:
+        if not key.startswith("optimiser."):
+            continue
+        _, index, name = key.split(".", 2)
+        if not 0 <= int(index) < len(parameters):
+            raise ValueError(f"{key}: there is no such parameter")
+        if isinstance(value, Tensor) and value.ndim and value.shape != parameters[int(index)].shape:
+            raise ValueError(f"{key} is of shape {tuple(value.shape)}")
+        if not isinstance(value, Tensor | int | float):
+            raise TypeError(f"{key} is {value!r:.40}")
+        entries.setdefault(int(index), {})[name] = value
+    return entries
+
+
+@contextlib.contextmanager
+def _refusing(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path}: not a checkpoint of {what} ({reason})") from None

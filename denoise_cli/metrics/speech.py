@@ -1,7 +1,6 @@
 """How well speech is understood and how good it sounds: STOI and PESQ, by the packages that all papers use.
 
-Thin wrappers over `pystoi <https://pypi.org/project/pystoi/>`_ and `pesq <https://pypi.org/project/pesq/>`_,
-which are optional and loaded when they are called. Recordings are (C, T) or (T,) at any rate and length; every
+Thin wrappers over the packages pystoi and pesq, which are optional and loaded when they are called. Recordings are (C, T) or (T,) at any rate and length; every
 metric is the mean over the channels.
 
 Neither is made for long recordings: pesq overruns its tables, and ends the process, beyond 50 utterances, and

@@ -1,7 +1,7 @@
 """How well speech is understood and how good it sounds: STOI and PESQ, by the packages that all papers use.
 
-Thin wrappers over the packages pystoi and pesq, which are optional and loaded when they are called. Recordings are (C, T) or (T,) at any rate and length; every
-metric is the mean over the channels.
+Thin wrappers over the packages pystoi and pesq, which are optional and loaded when they are called. Recordings
+are (C, T) or (T,) at any rate and length; every metric is the mean over the channels.
 
 Neither is made for long recordings: pesq overruns its tables, and ends the process, beyond 50 utterances, and
 pystoi takes 35 MB a minute several times over. So a recording longer than `PESQ_SECONDS` or `STOI_SECONDS` is

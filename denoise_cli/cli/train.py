@@ -42,7 +42,7 @@ def train(
     noise: opt.Noise = None,
     loss: Annotated[
         str | None,
-        typer.Option("--loss", help="mse, l1, charbonnier, bce, spectral.", show_default="the net's own"),
+        typer.Option("--loss", help="mse, l1, charbonnier, log-mse, bce, spectral.", show_default="the net's own"),
     ] = None,
     optimiser: Annotated[
         str, typer.Option("--optimiser", "--optimizer", help="muon, adamw, adam or sgd.")
@@ -103,7 +103,7 @@ def train(
     seed: opt.Seed = 0,
     ema: Annotated[float, typer.Option("--ema", help="Decay of the averaged weights, which are shipped.")] = 0.999,
     init: Annotated[
-        Path | None, typer.Option("--init", metavar="CKPT", help="Start from the weights of this checkpoint.")
+        Path | None, typer.Option("--init", metavar="CKPT", help="Start from the weights of this checkpoint, of a net as large or smaller.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output and its checkpoint.")] = False,

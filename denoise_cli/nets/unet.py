@@ -33,6 +33,8 @@ class Block(nn.Module):
     Hence He initialisation, no biases, a slope below zero, and the centred input of the net.
     """
 
+    silenced = "b"  # without its weights the block passes h on as it is
+
     def __init__(self, width: int):
         super().__init__()
         self.a = nn.Conv2d(width, width, 3, padding=1, bias=False)

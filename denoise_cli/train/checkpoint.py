@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from denoise_cli.errors import ModelError, TrainingError, UsageError
 from denoise_cli.media.files import Replacing
+from denoise_cli.nets.grow import grow
 
 if TYPE_CHECKING:
     from denoise_cli.train.loop import Options, State
@@ -54,10 +55,17 @@ def save(state: State, options: Options, path: Path) -> None:
 
 
 def initialise(net: nn.Module, path: Path) -> None:
-    """Load the averaged weights of a checkpoint of the same architecture; raises ModelError for anything else."""
+    """Load the averaged weights of a checkpoint of the same architecture, as wide as `net` or less so.
+
+    A narrower or shallower one is grown. Raises ModelError for anything else.
+    """
     with _refusing(path, "this net"):
         tensors, _ = _read(path)
-        net.load_state_dict({k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")})
+        averaged = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        if {k: v.shape for k, v in averaged.items()} == {k: v.shape for k, v in net.state_dict().items()}:
+            net.load_state_dict(averaged)
+        else:
+            grow(net, averaged)
 
 
 def restore(state: State, options: Options, path: Path) -> State:

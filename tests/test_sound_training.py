@@ -70,14 +70,14 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 def test_the_noise_stands_at_the_snr_that_was_drawn():
     for noisy, clean in zip(
-        *vars(mixtures(snr=(6, 6), clean=0, empty=0, batch_size=8).batch(0)).values(), strict=True
+        *vars(mixtures(snr=(6, 6), high=0, clean=0, empty=0, batch_size=8).batch(0)).values(), strict=True
     ):
         snr = 20 * np.log10(active_rms(clean[0], RATE) / active_rms((noisy - clean)[0], RATE))
         assert snr == pytest.approx(6, abs=0.01)
 
 
 def test_levels_stay_below_full_scale_and_where_they_were_drawn():
-    loud = mixtures(level=(0, 0), snr=(-6, -6), batch_size=8).batch(0)
+    loud = mixtures(level=(0, 0), snr=(-6, -6), high=0, batch_size=8).batch(0)
     assert np.abs(loud.noisy).max() <= 0.991
     quiet = mixtures(level=(-40, -40), clean=1.0).batch(0)
     for noisy, clean in zip(quiet.noisy, quiet.clean, strict=True):
@@ -96,6 +96,28 @@ def test_a_faint_floor_belongs_to_the_clean_side():
     pause = np.sort(np.abs(batch.clean), axis=2)[:, :, :400]  # the voice rests for half of the time
     assert np.array_equal(batch.noisy, batch.clean)
     assert (pause > 0).all(), "even where nobody speaks"
+
+
+def test_noise_that_is_faint_enough_counts_as_clean():
+    batch = mixtures(clean=0, empty=0, high=1.0, high_snr=(31, 31), floor=0, rumble=0).batch(0)
+    assert np.array_equal(batch.noisy, batch.clean)
+    batch = mixtures(clean=0, empty=0, high=1.0, high_snr=(29, 29), floor=0, rumble=0).batch(0)
+    assert np.abs(batch.noisy - batch.clean).max() > 0
+
+
+def test_a_rumble_that_counts_as_clean_stays_below_its_edge():
+    quiet = dict(clean=1.0, floor=0.0, room=0.0, tone=0.0, speed=(1, 1))
+    with_it = mixtures(**quiet, rumble=1.0, rumble_snr=(10, 10), rumble_edge=(40, 40)).batch(0)
+    without = mixtures(**quiet, rumble=0.0).batch(0)
+
+    def low(batch):
+        spectra = np.abs(np.fft.rfft(batch.clean[:, 0] * np.hanning(4096))) ** 2
+        below = np.fft.rfftfreq(4096, 1 / RATE) < 80  # the voice begins at 120
+        return spectra[:, below].sum(1) / spectra.sum(1)
+
+    assert np.array_equal(with_it.noisy, with_it.clean)
+    assert (low(without) < 0.01).all()
+    assert (low(with_it) > 0.04).all()
 
 
 def test_pauses_do_not_count_in_the_level():

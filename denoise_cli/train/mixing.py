@@ -1,7 +1,7 @@
 """Speech and noise to batches of mixtures, made on the fly.
 
-    speech -> speed -> tone -> room -> floor --- gain -------- clean
-    noise (one or two, or coloured) -> tone -- to an SNR - + - noisy
+    speech -> speed -> tone -> room -> floor, rumble --- gain -- clean
+    noise (one or two, or coloured) -> tone ------ to an SNR - + - noisy
 
 As in data.py a batch is a pure function of (seed, step), so a run that is killed and resumed hears the same.
 """
@@ -30,16 +30,22 @@ class Mixing:
     """How a mixture is drawn. Probabilities are per sample, ranges are drawn from uniformly."""
 
     snr: tuple[float, float] = (-6, 20)  # dB, of the active speech to the noise
+    high: float = 0.25  # probability of a better ratio: who never hears one takes every loud sibilant for noise
+    high_snr: tuple[float, float] = (20, 45)  # dB
+    faint: float = 30.0  # dB; noise further below the speech than this counts as clean, like the floor
     level: tuple[float, float] = (-38, -8)  # dB full scale, rms of the active speech
-    speed: tuple[float, float] = (0.88, 1.12)  # tape speed: tempo and pitch together
+    speed: tuple[float, float] = (0.84, 1.18)  # tape speed: tempo and pitch together
     tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
     room: float = 0.3  # probability of a synthetic room
     decay: tuple[float, float] = (0.1, 0.7)  # seconds in which the room falls by 60 dB
     floor: float = 0.3  # probability of a faint hiss or rumble that counts as clean: what a good recording has
     floor_snr: tuple[float, float] = (30, 50)  # dB, of the active speech to it
+    rumble: float = 0.12  # probability of a steady rumble that counts as clean: speech of many corpora has it
+    rumble_snr: tuple[float, float] = (4, 25)  # dB, of the active speech to it
+    rumble_edge: tuple[float, float] = (30, 90)  # Hz, above which it falls away
     second: float = 0.3  # probability of a second noise
     coloured: float = 0.15  # probability of synthetic noise, between white and brown
-    clean: float = 0.04  # probability of no noise: clean speech must come back
+    clean: float = 0.06  # probability of no noise: clean speech must come back
     empty: float = 0.04  # probability of no speech
 
 
@@ -140,10 +146,13 @@ class Mixtures(Stream[Batch]):
             noise = np.zeros_like(clean)
         else:
             noise = self._noise(rng)
-            snr = rng.uniform(*m.snr)
+            snr = rng.uniform(*(m.high_snr if rng.random() < m.high else m.snr))
             noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7) * 10 ** (-snr / 20)
             if kind < m.clean + m.empty:
                 clean = np.zeros_like(clean)
+            elif snr > m.faint:
+                clean = clean + noise
+                noise = np.zeros_like(clean)
         noisy = clean + noise
         loudest = np.abs(noisy).max(initial=0)
         if loudest > 0.99:  # what a recorder would have turned down
@@ -161,10 +170,17 @@ class Mixtures(Stream[Batch]):
         if rng.random() < m.room:
             x = _echoed(rng, x, self.rate, rng.uniform(*m.decay))
         if rng.random() < m.floor:
-            floor = _coloured(rng, self.length, rng.uniform(0, 2))
-            under = 10 ** (-rng.uniform(*m.floor_snr) / 20)
-            x = x + floor * np.float32(under * active_rms(x, self.rate) / active_rms(floor, self.rate))
+            x = self._under(rng, x, _coloured(rng, self.length, rng.uniform(0, 2)), m.floor_snr)
+        if rng.random() < m.rumble:
+            x = self._under(rng, x, _rumble(rng, self.length, self.rate, rng.uniform(*m.rumble_edge)), m.rumble_snr)
         return x
+
+    def _under(
+        self, rng: np.random.Generator, x: np.ndarray, other: np.ndarray, snr: tuple[float, float]
+    ) -> np.ndarray:
+        """A voice with another sound, at a ratio drawn from `snr` below it."""
+        under = 10 ** (-rng.uniform(*snr) / 20)
+        return x + other * np.float32(under * active_rms(x, self.rate) / active_rms(other, self.rate))
 
     def _noise(self, rng: np.random.Generator) -> np.ndarray:
         m = self.mixing
@@ -232,3 +248,10 @@ def _coloured(rng: np.random.Generator, length: int, slope: float) -> np.ndarray
     spectrum[1:] *= np.arange(1, len(spectrum)) ** (-slope / 2)
     spectrum[0] = 0
     return np.fft.irfft(spectrum, length).astype(np.float32)
+
+
+def _rumble(rng: np.random.Generator, length: int, rate: int, edge: float) -> np.ndarray:
+    """Brown noise that falls by 24 dB an octave more above `edge` Hz."""
+    spectrum = np.fft.rfft(_coloured(rng, length, 2))
+    frequency = np.fft.rfftfreq(length, 1 / rate)
+    return np.fft.irfft(spectrum / np.sqrt(1 + (frequency / edge) ** 8), length).astype(np.float32)

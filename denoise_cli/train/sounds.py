@@ -64,8 +64,9 @@ class Sounds:
         speech, noise = load(self.training, self.rate, skip), load(noises, self.rate, skip) if noises else []
         self.stream = Mixtures(speech, noise, self.rate, o.patch, o.batch_size, o.seed, self.mixing)
         if self.validation:
-            # No empty ones: nothing to score. White and brown noise where there are no files to hold out.
-            fair = dataclasses.replace(self.mixing, clean=0, empty=0)
+            # No empty ones: nothing to score; none nearly clean, which would rule the mean.
+            # White and brown noise where there are no files to hold out.
+            fair = dataclasses.replace(self.mixing, clean=0, empty=0, high=0, rumble=0)
             length = SECONDS * self.rate // self.multiple * self.multiple
             voices, others = load(self.validation, self.rate, skip), load(held, self.rate, skip) if held else []
             self.examples = Mixtures(voices, others, self.rate, length, EXAMPLES, o.seed + 1, fair).batch(0)

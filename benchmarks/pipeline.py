@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from denoise_cli import denoise, media, memory, shipped
+from denoise_cli import denoise, media, memory
 from denoise_cli.media import files
-from denoise_cli.session import Session
+from denoise_cli.session import Session, choose
 from denoise_cli.signal import Header
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=5, help="the folder is done in so many turns")
     arguments = parser.parse_args()
     memory.keep_freed()  # as the command does
-    session = Session(shipped.locate(arguments.model), "cpu")
+    session = Session(choose(arguments.model, "auto", "cpu"), "cpu")
     pictures = photographs(arguments.data, arguments.megapixels)
     options = denoise.Options(threads=arguments.threads)
     part = max(1, arguments.count // arguments.parts)

@@ -1,6 +1,6 @@
 """PSNR and SSIM of the shipped model on the denoising papers' test sets.
 
-    python benchmarks/quality.py DATA [--model image] [--first N] [--stamp]
+    python benchmarks/quality.py DATA [--model image] [--precision auto] [--first N] [--stamp]
 
 --stamp writes the printed figures into the model's card (needs the onnx package).
 
@@ -15,11 +15,11 @@ import dataclasses
 import time
 from pathlib import Path
 
-from denoise_cli import denoise, evaluate, shipped
+from denoise_cli import denoise, evaluate
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.corrupt import parse
 from denoise_cli.media.files import Replacing
-from denoise_cli.session import Session
+from denoise_cli.session import Session, choose
 
 # Published, float input, sigma 15 / 25 / 50. Gray: tables of DPIR and DnCNN; colour: of DPIR and FFDNet.
 PUBLISHED = {
@@ -37,11 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="image")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--first", type=int, default=None, help="only so many pictures of each set")
     parser.add_argument("--stamp", action="store_true")
     arguments = parser.parse_args()
-    session = Session(shipped.locate(arguments.model), "cpu")
-    print(f"model {arguments.model}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
+    session = Session(choose(arguments.model, arguments.precision, "cpu"), "cpu")
+    print(f"{session.path.name}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
     figures: dict[str, str] = {}
     for name in ("set12", "bsd68", "cbsd68"):
         matched = evaluate.pairs(None, arguments.data / "images" / "test" / name)[: arguments.first]

@@ -1,6 +1,6 @@
 """Seconds per megapixel on one core, beside DnCNN 17 x 64 in the same run, and what a second core adds.
 
-    python benchmarks/speed.py [--model image] [--side 1024] [--rounds 5]
+    python benchmarks/speed.py [--model image] [--precision auto] [--side 1024] [--rounds 5]
 
 Needs torch, to make the DnCNN. The two nets take turns, so that a machine that drifts drifts for both;
 medians are printed. The ratio is what to quote.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from denoise_cli import nets, shipped
+from denoise_cli import nets
 from denoise_cli.card import ModelCard
-from denoise_cli.session import Session
+from denoise_cli.session import Session, choose
 from denoise_cli.train.export import export
 
 
@@ -47,6 +47,7 @@ def parallel(call: Callable[[], object], threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="image")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
@@ -54,7 +55,7 @@ def main() -> None:
     side = arguments.side
     megapixels = side * side / 1e6
     with tempfile.TemporaryDirectory() as folder:
-        ours = Session(shipped.locate(arguments.model), "cpu")
+        ours = Session(choose(arguments.model, arguments.precision, "cpu"), "cpu")
         other = Session(dncnn(Path(folder)), "cpu")
         x = rng.random((1, ours.card.channels, side, side), dtype=np.float32)
         g = rng.random((1, 1, side // 2, side // 2), dtype=np.float32)
@@ -64,8 +65,9 @@ def main() -> None:
             one.append(seconds(lambda: (ours(x), ours(x))) / 2 / megapixels)
             two.append(seconds(lambda: parallel(lambda: (ours(x), ours(x)), 2)) / 4 / megapixels)
             net.append(seconds(lambda: other(g)) / megapixels * 4)
-    print(f"{arguments.model}, one thread:            {statistics.median(one):.3f} s/MP  (min {min(one):.3f})")
-    print(f"{arguments.model}, two threads:           {statistics.median(two):.3f} s/MP")
+    name = ours.path.stem
+    print(f"{name}, one thread:            {statistics.median(one):.3f} s/MP  (min {min(one):.3f})")
+    print(f"{name}, two threads:           {statistics.median(two):.3f} s/MP")
     print(
         f"two threads against one:      {statistics.median(a / b for a, b in zip(one, two, strict=True)):.2f} times"
     )

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from denoise_cli import denoise, evaluate, shipped
+from denoise_cli import denoise, evaluate
 from denoise_cli.corrupt import parse
 from denoise_cli.media import image
-from denoise_cli.session import Session
+from denoise_cli.session import Session, choose
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--model", default="image")
     parser.add_argument("--pictures", type=int, default=12)
     arguments = parser.parse_args()
-    session = Session(shipped.locate(arguments.model), "cpu")
+    session = Session(choose(arguments.model, "auto", "cpu"), "cpu")
     noise = parse("gaussian:std=25+quantise")
     worst = 0.0
     pairs = evaluate.pairs(None, arguments.data / "images" / "test" / "cbsd68")[: arguments.pictures]

@@ -1,4 +1,4 @@
-"""Line charts, drawn with Pillow alone: the curve of a training run."""
+"""Line charts, drawn with Pillow alone: the curve of a training run, a density over a histogram."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ Points = Sequence[tuple[float, float]]
 
 # The palette of M. Okabe and K. Ito, distinct for colour-blind readers too; its yellow is too faint for a line.
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+BAR = "#cbd5e1"  # of a histogram, behind a line
 
 
 def curve(
@@ -82,6 +83,58 @@ def curve(
             draw.line((legend, 73, legend + 24, 73), colour, 4)
             draw.text((legend + 34, 73), name, INK, label, anchor="lm")
             legend += 34 + label.getlength(name) + 30
+    draw.line((frame[0], frame[3], frame[2], frame[3]), QUIET)
+    return page
+
+
+def distribution(
+    edges: Sequence[float],
+    heights: Sequence[float],
+    density: Points,
+    atom: tuple[float, float] | None = None,
+    title: str = "",
+    note: str = "",
+    *,
+    size: tuple[int, int] = (640, 380),
+) -> Image.Image:
+    """A histogram of samples as bars, the density of the theory as a line, an atom as a stem.
+
+    ``heights`` are densities of the samples between neighbouring ``edges``. The axis ends a little above the
+    highest bar: a density may be infinite. ``atom`` is (value, probability), and of probability one its stem is
+    as high as the chart; ``note`` stands under the title.
+    """
+    page = Image.new("RGB", size, PAPER)
+    draw, small = ImageDraw.Draw(page), typeface(14)
+    frame = (62, 88, size[0] - 24, size[1] - 40)  # left, top, right, bottom
+    draw.text((frame[0], 26), title, INK, typeface(19), anchor="lm")
+    draw.text((frame[0], 54), note, QUIET, small, anchor="lm")
+    top = 1.12 * max((*heights, 1e-300))
+    low, high = edges[0], edges[-1]
+
+    def across(x: float) -> float:
+        return frame[0] + (x - low) / (high - low) * (frame[2] - frame[0])
+
+    def up(y: float) -> float:
+        return frame[3] - min(y / top, 1) * (frame[3] - frame[1])
+
+    for value, text in ticks(0, top).items():
+        if 0 <= value <= top:
+            draw.line((frame[0], up(value), frame[2], up(value)), HAIRLINE)
+            draw.text((frame[0] - 8, up(value)), text, INK, small, anchor="rm")
+    for value, text in ticks(low, high).items():
+        if low <= value <= high:
+            draw.line((across(value), frame[3], across(value), frame[3] + 4), QUIET)
+            draw.text((across(value), frame[3] + 17), text, INK, small, anchor="mm")
+    for left, right, height in zip(edges, edges[1:], heights, strict=False):
+        draw.rectangle((across(left), up(height), across(right) - 1, frame[3]), BAR)
+    _polyline(page, [(across(x), up(y)) for x, y in density if low <= x <= high and math.isfinite(y)], LINES[0])
+    if atom is not None and low <= atom[0] <= high:
+        x, head = across(atom[0]), frame[3] - atom[1] * (frame[3] - frame[1])
+        draw.line((x, head, x, frame[3]), LINES[1], 3)
+        draw.ellipse((x - 5, head - 5, x + 5, head + 5), LINES[1])
+        right = x < (frame[0] + frame[2]) / 2
+        words = f"P(X = {atom[0]:.4g}) = {atom[1]:.3g}"
+        draw.text((x + (11 if right else -11), head), words, LINES[1], small, anchor="lm" if right else "rm")
     draw.line((frame[0], frame[3], frame[2], frame[3]), QUIET)
     return page
 

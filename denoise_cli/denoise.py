@@ -12,20 +12,26 @@ number or the size of files. What is computed depends on neither threads nor bat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from denoise_cli import media, pipeline, tiles
+from denoise_cli import holes, media, pipeline, tabular, tiles
 from denoise_cli.card import ModelCard
+from denoise_cli.errors import UsageError
+from denoise_cli.holes import Holes
 from denoise_cli.media.files import Job
+from denoise_cli.media.layout import TABULAR
+from denoise_cli.media.limits import Limits
+from denoise_cli.media.table import TableSource
 from denoise_cli.metrics import LevelMeter, NoiseMeter, ResidualMeter
 from denoise_cli.pipeline import Result
 from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
+from denoise_cli.verdict import Verdict
 from denoise_cli.workers import TILE, Models, Options, Tile, Workers
 
 if TYPE_CHECKING:
@@ -40,12 +46,18 @@ WINDOW_TILE = 800
 
 
 def run(
-    jobs: Iterable[Job], models: Models, options: Options | None = None, audio: AudioOptions | None = None
+    jobs: Iterable[Job],
+    models: Models,
+    options: Options | None = None,
+    audio: AudioOptions | None = None,
+    limits: Limits = Limits(),
+    mask: Holes | None = None,
 ) -> Iterator[Result]:
     """Denoise every job; yield a Result for each as it is done.
 
     `models` is a Session, or a function that opens the one for a kind of file; it is called at most once a kind.
-    `audio` says how recordings are written where not as they came.
+    `audio` says how recordings are written where not as they came, `limits` how large a file may be.
+    With `mask` the holes of a picture are filled and nothing else is touched.
     A job that fails yields a Result with its error, and the others go on. Raises UsageError for options
     the model does not know, NoSpaceError and UnavailableError where going on would only repeat the error.
     Closing the generator stops the run and leaves no partial file.
@@ -54,13 +66,19 @@ def run(
     workers = Workers(models, options)
 
     def work(job: Job, source: Source, sink: Sink) -> Result:
-        stream = _recording if source.header.kind == "audio" else _picture
+        if mask is not None:
+            return _masked(job, source, sink, workers, options, mask)
+        stream = _STREAMS.get(source.header.kind, _picture)
         return stream(job, source, sink, workers, options)
 
     # One file for each thread of the session, and one more being decoded or encoded meanwhile.
     hands = max(len(workers.threads), workers.batch or 1) + 1
     sinks = partial(media.open_sink, audio=audio) if audio else media.open_sink
-    yield from pipeline.each(jobs, work, hands, open_sink=sinks, release=workers.stop)
+    # A table has no magic number and its columns are the model's: only a model that is for tables finds one.
+    card: ModelCard | None = getattr(models, "card", None)
+    layout = card.layout if card else None
+    sources = partial(media.open_source, layout=layout, limits=limits)
+    yield from pipeline.each(jobs, work, hands, open_sink=sinks, open_source=sources, release=workers.stop)
 
 
 def array(x: np.ndarray, session: Session, options: Options | None = None) -> np.ndarray:
@@ -80,6 +98,10 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
         if noisy.header.kind == "audio":
             outputs = segments([noisy.data], noisy.header, workers, options)
             return np.concatenate([y for _, y in outputs], axis=1)
+        if noisy.header.kind in TABULAR:
+            impute = tabular.imputes(options, bool(np.isnan(noisy.data).any()))
+            outputs = tabular.rows([noisy.data], noisy.header, workers, options, impute)
+            return np.concatenate([y for _, y in outputs], axis=1)
         height = noisy.header.length or 1
         frames = (noisy.data[:, top : top + height] for top in range(0, noisy.data.shape[1], height))
         return np.concatenate([y for _, y in _windows(frames, noisy.header, workers, options)], axis=1)
@@ -90,13 +112,27 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
 def _picture(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write; noise and residual are in 8-bit steps."""
     before, after, removed = NoiseMeter(), NoiseMeter(), ResidualMeter()
+    verdict = Verdict("image", workers, options)
     for x, y in _windows(source.blocks(), source.header, workers, options):
         sink.write(y)
         before.add(x)
         after.add(y)
         removed.add(x[:, ::16], y[:, ::16])  # every 16th row is plenty for a mean
+        verdict.add(x, y)
         del x, y  # before the next window is made
-    return Result(job, noise_before=before.std(), noise_after=after.std(), residual=removed.rms())
+    return verdict.on(Result(job, noise_before=before.std(), noise_after=after.std(), residual=removed.rms()))
+
+
+def _masked(job: Job, source: Source, sink: Sink, workers: Workers, options: Options, mask: Holes) -> Result:
+    """Read a picture with holes, fill them, write."""
+    if source.header.kind != "image":
+        raise UsageError("--mask is for pictures")
+    mask.check(source.header)
+    seen, top = mask.hidden(source.blocks(), holes.value(workers.session("image").card)), 0
+    for x, y in _windows(seen, source.header, workers, replace(options, strength=1.0)):
+        sink.write(mask.filled(x, y, top))
+        top += x.shape[1]
+    return Result(job, filled=int(mask.missing.sum()))
 
 
 def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
@@ -104,14 +140,33 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
     rate = source.header.rate
     assert rate is not None, "a recording has a rate"
     before, after = LevelMeter(rate), LevelMeter(rate)
+    verdict = Verdict("audio", workers, options)
     length = 0
     for x, y in segments(source.blocks(), source.header, workers, options):
         sink.write(y)
         before.add(x)
         after.add(y)
+        verdict.add(x, y)
         length += x.shape[1]
         del x, y
-    return Result(job, size=length, noise_before=before.level(), noise_after=after.level())
+    return verdict.on(Result(job, size=length, noise_before=before.level(), noise_after=after.level()))
+
+
+def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
+    """Read, infer and write a table or a series."""
+    workers.session(source.header.kind)  # a model for something else is refused before the file is read
+    assert isinstance(source, TableSource), "so says its kind"
+    impute, filled = tabular.imputes(options, source.has_missing()), 0
+    verdict = Verdict(source.header.kind, workers, options)
+    for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute):
+        sink.write(y)
+        filled += int(np.isnan(x).sum())
+        verdict.add(x, y)
+        del x, y
+    return verdict.on(Result(job, filled=filled))
+
+
+_STREAMS = {"audio": _recording, "table": _table, "series": _table}
 
 
 def _windows(

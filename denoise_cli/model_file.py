@@ -18,10 +18,12 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from denoise_cli import shipped
 from denoise_cli.card import MAX_BYTES as CARD_BYTES
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.errors import ModelError, printable
-from denoise_cli.protobuf import Malformed, Message, Reader, content
+from denoise_cli.media.layout import Layout
+from denoise_cli.protobuf import Malformed, Message, Reader, content, pieces, written
 
 MAX_BYTES = 64 << 20  # six times the largest model that ships; onnxruntime holds four copies for a moment
 MAX_FIELDS = 100_000  # a model of a hundred operators has 2,500; reading so many takes 0.1 s
@@ -31,7 +33,7 @@ MAX_FIELDS = 100_000  # a model of a hundred operators has 2,500; reading so man
 # compiled code, and our exporter, its int8 form with QuantizeLinear around each operator included, needs none.
 _GROUPS = (
     "Abs Add And Cast CastLike Ceil Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid",
-    "HardSwish Identity LeakyRelu Less LessOrEqual Log LogSoftmax Max Min Mish Mod Mul Neg Not Or PRelu Pow",
+    "HardSwish Identity IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Max Min Mish Mod Mul Neg Not Or PRelu Pow",
     "Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Sub Sum Swish Tanh Where",
     "Attention Conv ConvTranspose CumSum Einsum GRU Gemm LSTM MatMul RNN RotaryEmbedding",
     "ArgMax ArgMin AveragePool GlobalAveragePool GlobalMaxPool MaxPool ReduceL1 ReduceL2 ReduceMax ReduceMean",
@@ -106,6 +108,26 @@ class ModelFile:
             return cls(path, data, _Check().model(memoryview(data)))
         except (Malformed, ModelError) as error:
             raise ModelError(f"{path}: {error}") from None
+
+
+def with_card(file: ModelFile, card: ModelCard) -> bytes:
+    """The bytes of a model that differs in its card alone."""
+    entry = written(1, METADATA_KEY.encode()) + written(2, card.to_json().encode())
+    metadata = next(number for number, name in MODEL.many.items() if name == "metadata_props")
+    kept = [
+        whole
+        for number, whole, content in pieces(memoryview(file.data))
+        if number != metadata or written(1, METADATA_KEY.encode()) not in bytes(content)
+    ]
+    return b"".join([*kept, written(metadata, entry)])
+
+
+def layout(model: str | None) -> Layout | None:
+    """What tables the model of this name or path takes; None where it takes none, or cannot be read."""
+    try:
+        return None if model is None else ModelFile.read(shipped.locate(model)).card.layout
+    except ModelError:  # said in full when it is opened
+        return None
 
 
 class _Check(Reader):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -13,19 +14,31 @@ from typing import BinaryIO
 import numpy as np
 
 from denoise_cli import media, pipeline
-from denoise_cli.corrupt import Chain
+from denoise_cli.corrupt import Chain, Process
 from denoise_cli.corrupt.level import active_level
 from denoise_cli.corrupt.sounds import rate_of
 from denoise_cli.media.files import Job
+from denoise_cli.media.layout import TABULAR, Layout
+from denoise_cli.media.limits import Limits
+from denoise_cli.media.table import TableSource
 from denoise_cli.metrics import ResidualMeter
 from denoise_cli.pipeline import Result
 from denoise_cli.signal import Sink, Source
 
 
 def run(
-    jobs: Iterable[Job], noise: Chain, *, seed: int = 0, hands: int = 2, floating: bool = False
+    jobs: Iterable[Job],
+    noise: Chain,
+    *,
+    seed: int = 0,
+    hands: int = 2,
+    floating: bool = False,
+    layout: Layout | None = None,
+    limits: Limits = Limits(),
 ) -> Iterator[Result]:
     """Corrupt every job; yields a Result for each as it is done. `floating` writes float samples, unclipped.
+
+    `layout` is given where the files are tables or series. `limits` say how large a file may be.
 
     The noise of a file depends on the seed and on the file's bytes alone: not on its name, its folder,
     the other files, or how many are done at once. A file for which the noise makes no sense fails alone.
@@ -35,10 +48,13 @@ def run(
         added = ResidualMeter()
         for block, noisy in blocks(source, noise, seed):
             sink.write(noisy)
-            added.add(block, noisy)
-        return Result(job, residual=added.rms())
+            if source.header.kind not in TABULAR:  # whose columns have units of their own
+                added.add(block, noisy)
+        return Result(job, residual=None if source.header.kind in TABULAR else added.rms())
 
-    yield from pipeline.each(jobs, work, hands, open_sink=partial(media.open_sink, floating=floating))
+    sinks = partial(media.open_sink, floating=floating)
+    sources = partial(media.open_source, layout=layout, limits=limits)
+    yield from pipeline.each(jobs, work, hands, open_sink=sinks, open_source=sources)
 
 
 def blocks(
@@ -67,15 +83,33 @@ def blocks(
             level = active_level(other.blocks(), rate_of(header))
     rng = np.random.default_rng([seed, fingerprint(source.file)])
     hit = noise.stream(header, rng, level)
+    if isinstance(source, TableSource):
+        yield from _standardised(source, hit)
+        return
     for block in source.blocks():
         yield block, hit(block)
+
+
+def _standardised(source: TableSource, hit: Process) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of a table, hit in units of each column's standard deviation; what was not hit stays to the bit."""
+    moments = source.moments()
+    mean = moments.mean[:, None, None]
+    std = np.where(moments.std > 0, moments.std, 1)[:, None, None]
+    for block in source.blocks():
+        z = ((block - mean) / std).astype(np.float32)
+        noisy = hit(z)
+        changed = (noisy != z) & ~np.isnan(z)
+        # A column that never varies has no unit for noise to be in; its values may still go missing.
+        changed &= (moments.std > 0)[:, None, None] | np.isnan(noisy)
+        yield block, np.where(changed, noisy * std + mean, block).astype(np.float32)
 
 
 def _again(source: Source) -> Source:
     """Open a recording a second time; the first one's decoder stays where it is."""
     from denoise_cli.media import audio
 
-    return audio.open_audio(io.BufferedReader(View(source.file)), getattr(source, "name", "-"))
+    file, name = io.BufferedReader(View(source.file)), getattr(source, "name", "-")
+    return audio.open_audio(file, name, limits=Limits(hours=math.inf))  # the first one knows its own
 
 
 class View(io.RawIOBase):

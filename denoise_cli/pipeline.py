@@ -25,11 +25,14 @@ class Result:
     job: Job
     seconds: float = 0.0
     kind: Kind = "image"
-    size: int = 0  # pixels, all frames together; samples of a channel
+    size: int = 0  # pixels, all frames together; samples of a channel; rows of a table
     duration: float | None = None  # seconds that a recording lasts
     noise_before: float | None = None  # estimated standard deviation, or level of the noise
     noise_after: float | None = None
     residual: float | None = None  # rms of what was taken away
+    filled: int | None = None  # missing values of a table that were replaced
+    score: float | None = None  # mean squared difference of input and output, where anomalies are flagged
+    anomaly: bool | None = None  # whether that is above the model's threshold
     error: str | None = None  # one line; None: done
 
 
@@ -46,6 +49,7 @@ def each(
     hands: int,
     *,
     open_sink: Callable[..., Sink] = media.open_sink,
+    open_source: Callable[[Job], Source] = media.open_source,
     release: Callable[[], None] = lambda: None,
 ) -> Iterator[Result]:
     """Call ``work(job, source, sink)`` for every job on `hands` threads; yield Results as they come.
@@ -65,7 +69,7 @@ def each(
                     job = next(todo, None)
                 if job is None:
                     break
-                done.put(_one(job, work, open_sink))
+                done.put(_one(job, work, open_sink, open_source))
         except Stopped:
             pass
         except BaseException as error:
@@ -93,11 +97,13 @@ def each(
             thread.join()
 
 
-def _one(job: Job, work: Work, open_sink: Callable[..., Sink]) -> Result:
+def _one(
+    job: Job, work: Work, open_sink: Callable[..., Sink], open_source: Callable[[Job], Source]
+) -> Result:
     """One file from opening to renaming."""
     began = time.perf_counter()
     try:
-        with closing(media.open_source(job)) as source:
+        with closing(open_source(job)) as source:
             sink = open_sink(job, source)
             try:
                 result = work(job, source, sink)

@@ -82,6 +82,42 @@ class Reader:
             raise Malformed(f"holds more than {self.limit} parts")
 
 
+def pieces(data: memoryview) -> Iterator[tuple[int, bytes, memoryview]]:
+    """(number, the whole field, its content) of each field of a message that a Reader has passed.
+
+    For messages that are put together anew. The content of a field that is a number is empty.
+    """
+    at = 0
+    while at < len(data):
+        start = at
+        tag, at = _integer(data, at)
+        begin = at
+        if tag & 7 == 0:
+            _, at = _integer(data, at)
+            begin = at
+        elif tag & 7 == 2:
+            size, begin = _integer(data, at)
+            at = begin + size
+        else:
+            at += _FIXED[tag & 7]
+        yield tag >> 3, bytes(data[start:at]), data[begin:at]
+
+
+def written(number: int, value: int | bytes) -> bytes:
+    """One field: a number, or text or a message."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    coded = bytearray()
+    while value > 127:
+        coded.append(value & 127 | 128)
+        value >>= 7
+    return bytes(coded + bytes([value]))
+
+
 def content(value: int | memoryview) -> memoryview:
     """The bytes of a text or a message."""
     if isinstance(value, int):

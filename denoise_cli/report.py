@@ -38,6 +38,8 @@ def _row(result: Result) -> dict[str, Any]:
         "noise_before": rounded(result.noise_before, 2),
         "noise_after": rounded(result.noise_after, 2),
         "residual": rounded(result.residual, 3),
+        "score": None if result.score is None else float(f"{result.score:.6g}"),
+        "anomaly": result.anomaly,
         "error": result.error,
     }
 

@@ -57,7 +57,7 @@ def segments(
     assert card.rate is not None, "so says its card"
     plan = Plan.of(header.rate, card.rate, card.multiple, card.halo)
     ahead: deque[_Segment] = deque()
-    for left, core, right in _cut(blocks, plan):
+    for left, core, right in cut(blocks, plan.core, plan.halo):
         ahead.append(_Segment(left, core, right, plan, workers, options))
         del left, core, right
         if len(ahead) > len(workers.threads):
@@ -66,26 +66,28 @@ def segments(
         yield ahead.popleft().join(options)
 
 
-def _cut(blocks: Iterable[np.ndarray], plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Blocks (C, n, 1) -> (context before, core, context after), (C, n) each; contexts are empty at the ends."""
+def cut(
+    blocks: Iterable[np.ndarray], length: int, halo: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Blocks (C, n, 1) -> (context before, core of `length`, context after), (C, n) each; none at the ends."""
     left: np.ndarray | None = None
     held: list[np.ndarray] = []
     count = 0
     for block in blocks:
         held.append(block[:, :, 0])
         count += block.shape[1]
-        while count >= plan.core + plan.halo:
+        while count >= length + halo:
             x = np.concatenate(held, axis=1)
-            core, rest = x[:, : plan.core], x[:, plan.core :]
-            yield (x[:, :0] if left is None else left), core, rest[:, : plan.halo]
-            left, held, count = core[:, -plan.halo :].copy(), [rest.copy()], rest.shape[1]
+            core, rest = x[:, :length], x[:, length:]
+            yield (x[:, :0] if left is None else left), core, rest[:, :halo]
+            left, held, count = core[:, length - halo :].copy(), [rest.copy()], rest.shape[1]
             del x, core, rest
     if count:
         x = np.concatenate(held, axis=1)
         while x.shape[1]:
-            core, x = x[:, : plan.core], x[:, plan.core :]
-            yield (core[:, :0] if left is None else left), core, x[:, : plan.halo]
-            left = core[:, -plan.halo :]
+            core, x = x[:, :length], x[:, length:]
+            yield (core[:, :0] if left is None else left), core, x[:, :halo]
+            left = core[:, max(0, core.shape[1] - halo) :]
 
 
 class _Segment:

@@ -15,14 +15,15 @@ import math
 import re
 import reprlib
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from denoise_cli import memory, sandbox, shipped
-from denoise_cli.card import ModelCard
-from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, printable
+from denoise_cli import memory, processor, sandbox, shipped
+from denoise_cli.card import PRECISIONS, ModelCard
+from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, choice, printable
 from denoise_cli.model_file import ModelFile
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
@@ -37,10 +38,40 @@ def parse_device(device: str) -> tuple[str, int]:
     return name, int(index or 0)
 
 
+def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
+    """The file of a shipped model's name or of a path, in the precision that is asked for.
+
+    ``auto`` takes a shipped model's int8 form on processors that multiply bytes, and never another file than
+    the one a path names. Raises ModelError where there is no such model or no such form of it.
+    """
+    if precision not in (known := ("auto", *PRECISIONS)):
+        raise UsageError(choice("precision", precision, known))
+    path = shipped.locate(model)
+    if precision == "float" or (precision == "auto" and (path == Path(model) or not _prefers_bytes(device))):
+        return path
+    other = shipped.variant(path, "int8")
+    if other is None and precision == "int8":
+        raise ModelError(f"{model} has no int8 form; denoise quantise makes one")
+    return other or path
+
+
+def _prefers_bytes(device: str) -> bool:
+    """Whether a model will run on a processor whose integer arithmetic is the faster one."""
+    name, _ = parse_device(device)
+    if name == "cuda" or not processor.multiplies_bytes():
+        return False
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BackendError(MISSING) from None
+    return name == "cpu" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+
+
 class Session:
     """An opened model: ``session(x)`` maps float32 to the same shape. Safe to call from threads.
 
-    x is (N, C, H, W) for pictures and (N, C, T), with any C, for recordings.
+    x is (N, C, H, W) for pictures, (N, C, T), with any C, for recordings, (N, C) for tables, whose rows are the
+    samples, and (N, C, T) for series; in those two a value that is missing is NaN.
 
     A path is checked, and tried unless it is that of a model that ships; a ModelFile is opened as it is.
     Raises ModelError for a file that is not a model of ours or lies about itself, BackendError where
@@ -49,25 +80,21 @@ class Session:
 
     def __init__(self, model: Path | ModelFile, device: str = "auto"):
         name, index = parse_device(device)
-        file = model if isinstance(model, ModelFile) else ModelFile.read(model)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise BackendError(MISSING) from None
-        self._runtime = onnxruntime
+        file = model if isinstance(model, ModelFile) else tried(model)
+        self._runtime = onnxruntime = _runtime()
         self.path, self.card = file.path, file.card
         cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
         if name == "cuda" and not cuda:
             raise BackendError(NO_CUDA)
         providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index})] if cuda and name != "cpu" else []
-        if file is not model and self.path.resolve().parent not in shipped.FOLDERS:
-            _try(file)
-        self._session = self._open(file.data, [*providers, "CPUExecutionProvider"])
+        self._providers = [*providers, "CPUExecutionProvider"]
+        self._session = self._open(file.data, self._providers)
         self.on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
         if name == "cuda" and not self.on_gpu:
             raise BackendError(f'device "{device}" could not be opened; onnxruntime fell back to the processor')
         self.fell_back = bool(providers) and not self.on_gpu  # only ever with "auto"
         self._check_signature()
+        self._running: dict[int, Any] = {}  # options of the calls that are computing, by thread
         # The CUDA provider serialises calls anyway, and a queue of them only holds memory.
         self._turn = threading.Semaphore(1) if self.on_gpu else None
 
@@ -88,13 +115,23 @@ class Session:
         session._model_bytes = None  # kept for a fallback we do not use: as much memory as the weights
         return session
 
+    def part(self, data: bytes) -> Any:
+        """Open a graph that was cut out of this model, on the same device: an onnxruntime session as it is."""
+        return self._open(data, self._providers)
+
+    def cancel(self, threads: Iterable[int]) -> None:
+        """Let the calls that these threads are in, by their identifiers, end with a ModelError, soon."""
+        for thread in threads:
+            if (options := self._running.get(thread)) is not None:
+                options.terminate = True
+
     def _check_signature(self) -> None:
         wanted = ["x", "sigma"] if self.card.noise_input else ["x"]
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names = [node.name for node in inputs]
         if names != wanted or len(outputs) != 1:
             raise ModelError(f"{self.path}: inputs are {reprlib.repr(names)}, but its card says {wanted}")
-        axes = "(N, C, T)" if self.card.kind == "audio" else "(N, C, H, W)"
+        axes = _AXES.get(self.card.kind, "(N, C, H, W)")
         for node in (inputs[0], outputs[0]):
             fixed = [size for size in node.shape[2:] if isinstance(size, int)]
             if node.type != "tensor(float)" or len(node.shape) != axes.count(",") + 1 or fixed:
@@ -119,24 +156,45 @@ class Session:
         feed = {"x": np.ascontiguousarray(x, dtype=np.float32)}
         if self.card.noise_input:
             feed["sigma"] = np.full(len(x), 0.0 if sigma is None else sigma, np.float32)
+        here = threading.get_ident()
+        options = self._running[here] = self._runtime.RunOptions()
         try:
             if self._turn is None:
-                y = self._session.run(None, feed)[0]
+                y = self._session.run(None, feed, options)[0]
             else:
                 with self._turn:
-                    y = self._session.run(None, feed)[0]
+                    y = self._session.run(None, feed, options)[0]
         except Exception as error:
             if "allocate" in str(error).lower() or "out of memory" in str(error).lower():
                 raise OutOfMemory(
                     f"{self.path}: out of memory at {x.shape}; try a smaller --tile or --batch"
                 ) from None
             raise ModelError(f"{self.path}: failed on {x.shape} ({_first_line(error)})") from None
+        finally:
+            self._running.pop(here, None)
         if y.shape != x.shape:
             raise ModelError(f"{self.path}: turned {x.shape} into {y.shape}")
         # One sum is finite only if every term is, and costs a tenth of isfinite over all.
         if not np.isfinite(y.sum()):
             raise ModelError(f"{self.path}: gave values that are not finite")
         return y
+
+
+def tried(path: Path) -> ModelFile:
+    """Read, check and, unless it ships with the tool, try a model file."""
+    file = ModelFile.read(path)
+    _runtime()
+    if path.resolve().parent not in shipped.FOLDERS:
+        _try(file)
+    return file
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BackendError(MISSING) from None
+    return onnxruntime
 
 
 def _try(file: ModelFile) -> None:
@@ -177,10 +235,15 @@ def _example(card: ModelCard) -> np.ndarray:
     """A ramp over a small input that is wider than high, so that a swap of the axes shows."""
     step = card.multiple
     side = -(-16 // step) * step
-    shape = (1, 2, 64 * step) if card.kind == "audio" else (1, card.channels, side, side + step)
-    return np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+    shapes = {"audio": (1, 2, 64 * step), "series": (1, card.channels, 16 * step), "table": (16, card.channels)}
+    shape = shapes.get(card.kind, (1, card.channels, side, side + step))
+    x = np.linspace(0, 1, math.prod(shape), dtype=np.float32).reshape(shape)
+    if card.kind in ("series", "table"):
+        x[..., -1] = np.nan  # a missing value, which such a model must take
+    return x
 
 
+_AXES = {"audio": "(N, C, T)", "series": "(N, C, T)", "table": "(N, C)"}
 _UNNAMED = Path("model")
 
 

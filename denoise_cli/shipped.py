@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from denoise_cli.errors import ModelError
+from denoise_cli.errors import ModelError, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent
 FOLDERS = (_PACKAGE / "_models", _PACKAGE.parent / "models")  # wheel; checkout and editable install
@@ -12,8 +12,24 @@ FOLDERS = (_PACKAGE / "_models", _PACKAGE.parent / "models")  # wheel; checkout 
 DEFAULTS = {"image": "image", "audio": "speech"}  # kind of file -> name of the model
 
 
+NO_TABLES = "no model for tables is shipped: train one, denoise train data.csv --kind table -o m.onnx, and give -m"
+
+
+def default(kind: str) -> str:
+    """The name of the model for a kind of file; raises UsageError where none is shipped."""
+    if kind not in DEFAULTS:
+        raise UsageError(NO_TABLES)
+    return DEFAULTS[kind]
+
+
 def names() -> list[str]:
-    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.onnx")})
+    return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.onnx") if "." not in path.stem})
+
+
+def variant(path: Path, precision: str) -> Path | None:
+    """The same model in another precision, ``image.int8.onnx`` beside ``image.onnx``, where there is one."""
+    other = path.with_suffix(f".{precision}{path.suffix}")
+    return other if other.is_file() else None
 
 
 def locate(model: str) -> Path:

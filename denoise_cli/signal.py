@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-Kind = Literal["image", "audio", "table"]
+Kind = Literal["image", "audio", "table", "series"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Header:
     """What is known of a file before its first block is read."""
 
     kind: Kind
-    channels: int  # signal channels in the blocks; alpha is not one of them
-    length: int | None  # rows of ONE frame (pictures), samples (audio); None: unknown until the end
+    channels: int  # signal channels in the blocks; alpha is not one of them. Of a table: columns that are modelled
+    length: int | None  # rows of ONE frame (pictures), samples (audio), rows (tables); None: unknown until the end
     width: int = 1  # columns of a picture; 1 for audio
     frames: int = 1  # pages or animation frames; a block never crosses from one into the next
     groups: tuple[tuple[int, ...], ...] = ((0,),)  # channels that belong together: ((0, 1, 2),) for RGB
@@ -40,7 +40,8 @@ class Header:
 class Signal:
     """A whole file in memory.
 
-    data: float32, (C, H, W) for pictures in [0, 1], (C, T) for audio in [-1, 1].
+    data: float32, (C, H, W) for pictures in [0, 1], (C, T) for audio in [-1, 1], (columns, rows, 1) for tables and
+    series in their own units, NaN where a value is missing.
     Frames of an animation stand below each other along H.
     """
 
@@ -59,7 +60,7 @@ class Source(Protocol):
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, W) float32 blocks, consecutive along the second axis, none crossing a frame.
 
-        Raises InputError where the file is damaged or holds non-finite samples.
+        Raises InputError where the file is damaged or holds non-finite samples; NaN is a missing value in tables.
         """
         ...
 

@@ -61,6 +61,7 @@ def grid(height: int, width: int, halo: int, multiple: int = 1, area: int = 1 <<
     Of all grids whose tiles are small enough the one that reads the fewest pixels is taken, so a picture
     a little above `area` becomes two halves, not four quarters.
     """
+    halo = -(-halo // multiple) * multiple  # as `cuts` rounds it
     area = max(area, (2 * halo + multiple) ** 2 * 2)  # below this, tiles would be all halo
     best: tuple[float, list[Cut], list[Cut]] | None = None
     for count in range(1, max(1, -(-width // (halo + multiple))) + 1):

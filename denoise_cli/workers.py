@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from denoise_cli import tiles
-from denoise_cli.errors import InputError, OutOfMemory, UsageError
+from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
 from denoise_cli.signal import Kind
 
 TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
-NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables"}
+NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables", "series": "series"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Options:
     threads: int | None = None  # default: the cores this process may use
     link: bool = True  # recordings: one mask for all channels, so that the stereo image stays
     atten_lim: float | None = None  # recordings: noise is lowered by at most so many dB
+    impute: bool | None = None  # tables: only missing values are replaced; None: where there are any
+    flag: bool = False  # measure how well the model gives each file back, and mark those it does not
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -43,6 +45,8 @@ class Options:
             raise UsageError(f"--std must be in 0..255, not {self.std:g}")
         if self.atten_lim is not None and not self.atten_lim >= 0:
             raise UsageError(f"--atten-lim must be at least 0 dB, not {self.atten_lim:g}")
+        if self.flag and (self.strength != 1 or self.atten_lim is not None):
+            raise UsageError("--flag-anomalies judges the whole model: leave --strength and --atten-lim out")
         for name, low in (("tile", 64), ("batch", 1), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < low:
@@ -57,7 +61,7 @@ class Tile:
     """One sample for a model, and where its result goes."""
 
     session: Session
-    x: np.ndarray  # (C, H, W) or (C, T) float32; T on the model's grid
+    x: np.ndarray  # (C, H, W), (C, T), or (rows, C) of a table, float32; T on the model's grid
     deliver: Callable[[np.ndarray], None]  # called with the result, of x's shape, in a worker thread
     done: Future[None] = field(default_factory=Future)
 
@@ -110,6 +114,11 @@ class Workers:
             raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')
         if self._options.std is None and session.card.noise_input:
             raise UsageError(f'model "{session.card.name}" must be told the noise level: give --std')
+        if self._options.flag and not session.card.anomaly:
+            raise ModelError(
+                f'model "{session.card.name}" has no threshold for anomalies; '
+                "denoise eval --anomaly --store gives it one"
+            )
 
     def submit(self, tile: Tile) -> None:
         with self.changed:
@@ -147,7 +156,9 @@ class Workers:
         session = taken[0].session
         x = taken[0].x[None] if len(taken) == 1 else np.stack([tile.x for tile in taken])
         try:
-            if session.card.kind == "audio":
+            if session.card.kind == "table":  # a tile is rows already
+                return [session(tile.x) for tile in taken]
+            if session.card.kind in ("audio", "series"):
                 return list(session(x, self.sigma))
             height, width = x.shape[-2:]
             return list(session(tiles.pad(x, session.card.multiple), self.sigma)[:, :, :height, :width])
@@ -158,7 +169,7 @@ class Workers:
             return self._infer(taken[:half]) + self._infer(taken[half:])
 
     def stop(self) -> None:
-        """End the threads after the call they are in; tiles still waiting fail with Stopped."""
+        """End the threads, in the midst of a call where the session can; tiles still waiting fail with Stopped."""
         with self.changed:
             self.stopped = True
             for tile in self.waiting:
@@ -166,4 +177,8 @@ class Workers:
             self.waiting.clear()
             self.changed.notify_all()
         for thread in self.threads:
-            thread.join()
+            while thread.is_alive():
+                for session in list(self._opened.values()):
+                    if cancel := getattr(session, "cancel", None):
+                        cancel(each.ident for each in self.threads)
+                thread.join(0.1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "cli.md"
-COMMANDS = ("run", "corrupt", "train", "eval")
+COMMANDS = ("run", "corrupt", "train", "eval", "encode", "decode", "propagate", "quantise")
 
 
 def help_of(*command: str) -> str:

@@ -35,7 +35,9 @@ def test_generated_pages_are_up_to_date(script):
     assert done.returncode == 0, done.stdout.decode()
 
 
-@pytest.mark.parametrize("command", ["run", "corrupt", "train", "eval"])
+@pytest.mark.parametrize(
+    "command", ["run", "corrupt", "train", "eval", "encode", "decode", "propagate", "quantise"]
+)
 def test_every_command_is_in_the_readme(command):
     assert f"denoise {command}" in README
 

@@ -19,6 +19,7 @@ from denoise_cli.media import image as images
 from denoise_cli.media import probe, vips
 from denoise_cli.media.beside import Replacing
 from denoise_cli.media.formats import CODECS, IMAGE_SUFFIXES, detect, format_of
+from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import DEPTHS, to_block, to_rows
 from denoise_cli.signal import Sink, Source, gather
 
@@ -558,11 +559,11 @@ def test_lab_is_refused(tmp_path: Path) -> None:
 def test_the_size_has_a_limit(tmp_path: Path) -> None:
     path = draw(tmp_path / "x.png", noise(40, 50, 3), "srgb")
     with path.open("rb") as file, pytest.raises(InputError, match=r"50 x 40 pixels .* limit of 1,999 pixels"):
-        images.open_image(file, "x", max_pixels=1999)
+        images.open_image(file, "x", limits=Limits(pixels=1999))
     with path.open("rb") as file:
-        images.open_image(file, "x", max_pixels=2000)
+        images.open_image(file, "x", limits=Limits(pixels=2000))
     (tmp_path / "y.ppm").write_bytes(b"P6 30000 30000 255\n")
-    assert "30000 x 30000 pixels are more than the limit of 178,956,970" in refused(tmp_path / "y.ppm")
+    assert "30000 x 30000 pixels are more than the limit of 67,108,864" in refused(tmp_path / "y.ppm")
 
 
 @pytest.mark.parametrize(

@@ -599,7 +599,36 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
     checkpoint.initialise(other, tmp_path / "x.ckpt")
     assert all(torch.equal(v, state.average[k]) for k, v in other.state_dict().items())
     with pytest.raises(ModelError, match="not a checkpoint of this net"):
-        checkpoint.initialise(nets.build("unet", {}), tmp_path / "x.ckpt")
+        checkpoint.initialise(nets.build("unet", {"widths": (4, 8), "blocks": (1, 1)}), tmp_path / "x.ckpt")
+    with pytest.raises(ModelError, match="not a checkpoint of this net"):
+        checkpoint.initialise(nets.build("dncnn", {}), tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("arch", "small", "large"),
+    [
+        ("unet", {"widths": (8, 16), "blocks": (1, 1)}, {"widths": (12, 24), "blocks": (2, 3)}),
+        ("unet", {"widths": (8, 16), "blocks": (1, 1)}, {"widths": (8, 16), "blocks": (1, 1), "noise_map": True}),
+        ("dncnn", {"width": 8, "depth": 4}, {"width": 12, "depth": 4}),
+    ],
+)
+def test_a_net_that_has_grown_begins_where_the_smaller_one_ended(tmp_path, arch, small, large):
+    torch.manual_seed(0)
+    options = loop.Options(arch=arch, net=small, steps=1)
+    state = loop.start(nets.build(arch, small), options, torch.device("cpu"))
+    for value in state.average.values():
+        value += 0.05 * torch.randn_like(value)
+    checkpoint.save(state, options, tmp_path / "x.ckpt")
+    grown = nets.build(arch, large)
+    checkpoint.initialise(grown, tmp_path / "x.ckpt")
+    x = torch.rand(1, 3, 32, 32)
+    told = [torch.rand(1)] if large.get("noise_map") else []
+    with torch.no_grad():
+        assert torch.allclose(grown(x, *told), loop.averaged(state)(x), atol=1e-5)
+    loss = (grown(x, *told) - 0.5).square().mean()
+    loss.backward()
+    assert all(p.grad is not None for p in grown.parameters())
+    assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in state.net.parameters())
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,18 @@ Importing this loads Typer and nothing heavier; each command imports what it nee
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from denoise_cli import __version__
-from denoise_cli.cli import screen
+from denoise_cli.cli import screen, streams
 from denoise_cli.cli.corrupt import corrupt
+from denoise_cli.cli.encode import decode, encode
 from denoise_cli.cli.evaluate import evaluate
+from denoise_cli.cli.propagate import propagate
+from denoise_cli.cli.quantise import quantise
 from denoise_cli.cli.run import run
 from denoise_cli.cli.train import train
 from denoise_cli.errors import DenoiseError
@@ -35,6 +35,11 @@ app.command("train")(train)
 app.command("run")(run)
 app.command("denoise", hidden=True)(run)
 app.command("eval")(evaluate)
+app.command("propagate")(propagate)
+app.command("encode")(encode)
+app.command("decode")(decode)
+app.command("quantise")(quantise)
+app.command("quantize", hidden=True)(quantise)
 
 
 def _version(wanted: bool) -> None:
@@ -56,20 +61,13 @@ def root(
 _WrongUsage: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-class _Terminated(BaseException):
-    pass
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal kills
-    raise _Terminated
-
-
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (see errors.py; 130 / 143 interrupted, 141 closed pipe)."""
-    signal.signal(signal.SIGTERM, _terminate)
-    if sys.stderr is None:  # closed by whoever started us
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    with streams.held():
+        return _main(args)
+
+
+def _main(args: list[str] | None) -> int:
     try:
         code = app(args=args, prog_name="denoise", standalone_mode=False)
         if sys.stdout is not None:
@@ -91,16 +89,21 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         screen.say("interrupted")
         return 130
-    except _Terminated:
+    except streams.Terminated:
         screen.say("terminated")
         return 143
     except (BrokenPipeError, SystemExit) as error:
         # Click turns a closed pipe into an exit code of its own.
         if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
             raise
-        # Whoever read us has gone. Python flushes stdout at exit; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.to_nowhere()  # whoever read us has gone
         return 141
+    except OSError as error:  # files are looked after elsewhere: this is stdout
+        if os.environ.get("DENOISE_DEBUG"):
+            raise
+        streams.to_nowhere()
+        screen.say(f"{(error.strerror or str(error)).lower()}: {error.filename or 'standard output'}")
+        return 1
     except Exception as error:  # a fault of ours: one line for the user, the whole story where it is asked for
         if os.environ.get("DENOISE_DEBUG"):
             raise

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from denoise_cli.cli import options as opt
+
+
+class Tabular(StrEnum):
+    table = "table"
+    series = "series"
 
 
 def corrupt(
@@ -44,8 +50,16 @@ def corrupt(
         bool,
         typer.Option("--clip/--no-clip", help="Clip and round to the file's depth, or write float TIFF and WAV."),
     ] = True,
+    kind: Annotated[
+        Tabular | None,
+        typer.Option(
+            "--kind", help="Take tables from folders, or arrays as series: channels x time.", show_default="by name"
+        ),
+    ] = None,
     seed: opt.Seed = 0,
     workers: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Files at once.")] = 2,
+    max_pixels: opt.MaxPixels = None,
+    max_hours: opt.MaxHours = None,
     on_exists: opt.Exists = None,
     dry_run: opt.DryRun = False,
     quiet: opt.Quiet = False,
@@ -62,7 +76,11 @@ def corrupt(
     clicks:rate=5,level=0.5,width=3  dropouts:rate=2,length=20  clipping:threshold=0.5 (or crest=DB).
     Noise that is added takes snr=DB instead of a strength, against the level of the file where it is not silent.
 
+    For tables, in standard deviations of each column: gaussian uniform salt-pepper (stuck 3 from the mean), and
+    masking:amount=0.2,size=1, after which values are missing.
+
     Any number may be a range, as in gaussian:std=0-55, and p=0.5 applies it to half of the files.
+    For pictures a strength in 8-bit steps may be a part of full scale: gaussian:std=0.5fs is std=127.5.
     "camera+jpeg" is one after the other, as is --noise given twice; "gaussian|camera" is one of them for each file.
     The same seed and file give the same noise, whatever else is done.
     """
@@ -70,7 +88,11 @@ def corrupt(
     from denoise_cli.cli import jobs as listing
     from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
+    from denoise_cli.media import SUFFIXES
+    from denoise_cli.media.layout import TABLE_SUFFIXES, Layout
+    from denoise_cli.media.limits import Limits
 
+    layout = None if kind is None else Layout("series" if kind is Tabular.series else "table")
     chain = parse(noise or [])
     if noise_file is not None:
         from denoise_cli.noise_file import NoiseFile
@@ -88,16 +110,19 @@ def corrupt(
         raise UsageError("--mean goes with --std, or with --snr for white noise")
     if not chain.parts:
         raise UsageError("say what noise: --std 25, --snr 10 or --noise SPEC")
+    limits = Limits.of(max_pixels, max_hours)
     found, todo, skipped = listing.plan(
-        inputs, None, output, on_exists, tag="noisy", suffix=None if clip else _float_suffix
-    )
+        inputs, None, output, on_exists, tag="noisy", suffix=None if clip else _float_suffix, quiet=quiet,
+        suffixes=TABLE_SUFFIXES if kind else SUFFIXES,
+    )  # fmt: skip
     if dry_run:
         listing.show(todo, skipped)
         raise typer.Exit(1 if found.missing else 0)
     began = time.perf_counter()
     results = listing.follow(
-        noising.run(todo, chain, seed=seed, hands=workers, floating=not clip), len(todo), quiet, verbose
-    )
+        noising.run(todo, chain, seed=seed, hands=workers, floating=not clip, limits=limits, layout=layout),
+        len(todo), quiet, verbose,
+    )  # fmt: skip
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), time.perf_counter() - began)
     raise typer.Exit(1 if found.missing or any(result.error for result in results) else 0)
@@ -107,4 +132,6 @@ def _float_suffix(suffix: str) -> str:
     """What holds unclipped samples: float WAV for recordings, float TIFF for all else."""
     from denoise_cli import media
 
+    if suffix.lower() in media.TABLE_SUFFIXES:
+        return suffix
     return ".wav" if suffix.lower() in media.AUDIO_SUFFIXES else ".tif"

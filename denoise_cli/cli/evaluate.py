@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from denoise_cli.cli import anomaly as anomalies
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import scores as forms
-from denoise_cli.cli import screen
+from denoise_cli.cli import screen, stacks
 
 if TYPE_CHECKING:
     from denoise_cli.evaluate import AnyRow, Pair
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    noisy: Annotated[Path, typer.Argument(metavar="NOISY", help="Noisy file or folder; left out with --noise.")],
+    noisy: Annotated[
+        Path | None, typer.Argument(metavar="NOISY", help="Noisy file or folder; left out with --noise.")
+    ] = None,
     clean: Annotated[Path | None, typer.Argument(metavar="CLEAN", help="Clean file or folder.")] = None,
     noise: opt.Noise = None,
     model: opt.Model = None,
@@ -36,6 +39,7 @@ def evaluate(
     std: opt.Std = None,
     strength: opt.Strength = 1.0,
     device: opt.Device = "auto",
+    precision: opt.Precision = "auto",
     threads: opt.Threads = None,
     tile: opt.Tile = None,
     metrics: Annotated[
@@ -50,23 +54,70 @@ def evaluate(
     fail_under: Annotated[
         str | None, typer.Option("--fail-under", metavar="psnr=28", help="Exit 1 if a mean is lower.")
     ] = None,
+    anomaly: Annotated[
+        Path | None,
+        typer.Option("--anomaly", metavar="NORMAL", help="Tell anomalous files from these, which are normal."),
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="DIR", help="Files to tell apart, in normal/ and others.")
+    ] = None,
+    false_alarm_rate: Annotated[
+        float, typer.Option("--false-alarm-rate", help="Share of normal files that may be called anomalous.")
+    ] = 0.01,
+    normal_label: Annotated[
+        str, typer.Option("--normal-label", help="The folder below --test whose files are normal.")
+    ] = "normal",
+    store: Annotated[
+        bool, typer.Option("--store", help="Write the threshold into the model, for run --flag-anomalies.")
+    ] = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Measure PSNR, SSIM and speed of pictures; SI-SDR, SNR, LSD, STOI, PESQ and speed of recordings.
+    """Measure PSNR, SSIM and speed of pictures; SI-SDR, SNR, LSD, STOI, PESQ and speed of recordings; tables.
 
     denoise eval NOISY CLEAN: pairs by relative path.
 
     denoise eval CLEAN --noise gaussian:std=25: the noise is made here, clipped and rounded as in a file.
 
+    Of an array file (mnist.npz, mnist.npz:x_test, t10k-images-idx3-ubyte.gz) all pictures are one row, with PSNR
+    and MSE as mean and standard deviation. std is in 8-bit steps; with fs behind it, of full scale:
+    --sweep std=0.5fs,1fs.
+
+    Tables and series (.csv, .npy, .parquet, with -m) are scored in standard deviations of their clean columns: what
+    is known, and apart from it what was missing and has been filled, beside the columns' means.
+
+    denoise eval --anomaly NORMAL --test DIR -m MODEL: the score of a file is the mean squared difference between it
+    and what the model makes of it; printed are the area under the ROC curve and the threshold.
+
     Recordings are scored at their own rate and length, and no delay is forgiven. --metrics chooses from si-sdr,
     snr, seg-snr, lsd, and, with pip install "denoise-cli[speech]", stoi, estoi, pesq-wb, pesq-nb.
     """
+    from denoise_cli import denoise
     from denoise_cli import evaluate as library
     from denoise_cli import report as reports
     from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
+    from denoise_cli.media import SUFFIXES, arrays
     from denoise_cli.media.files import Replacing, check_writable
+    from denoise_cli.media.layout import TABLE_SUFFIXES
+    from denoise_cli.model_file import layout as model_layout
 
+    if anomaly is not None:
+        if noisy is not None or noise or sweep or baseline or sheet or fail_under or strength != 1:
+            raise UsageError("--anomaly goes with --test, -m, --false-alarm-rate, --store, --csv and --json")
+        if csv is not None:
+            check_writable([csv])
+        raise typer.Exit(
+            anomalies.evaluate(
+                anomalies.Asked(
+                    anomaly, test, model, false_alarm_rate, normal_label, store, device, std, threads,
+                    csv, json, quiet,
+                )
+            )
+        )  # fmt: skip
+    if test is not None or store:
+        raise UsageError("--test and --store go with --anomaly NORMAL")
+    if noisy is None:
+        raise UsageError("give NOISY and CLEAN, one CLEAN with --noise SPEC, or --anomaly NORMAL")
     if clean is None:
         noisy_root, clean_root = None, noisy
         chain = parse(noise) if noise else Chain((Gaussian(),)) if sweep else None
@@ -87,19 +138,35 @@ def evaluate(
         pictures.check(sheet)
     check_writable([path for path in (csv, sheet) if path is not None])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
-    matched = library.pairs(noisy_root, clean_root)
+    layout = model_layout(model)
+    if layout is None and any(path is not None and arrays.is_array(path) for path in (noisy_root, clean_root)):
+        settings = denoise.Options(strength=strength, std=std, threads=threads)
+        raise typer.Exit(
+            stacks.evaluate(
+                stacks.Asked(
+                    noisy_root, clean_root, levels, model, baseline, device, precision, settings, seed, clip,
+                    sheet, csv, json, threshold, quiet,
+                )
+            )
+        )  # fmt: skip
+    matched = library.pairs(noisy_root, clean_root, TABLE_SUFFIXES if layout else SUFFIXES)
     kinds = list(dict.fromkeys(pair.kind for pair in matched))
+    if sheet is not None and kinds == ["table"]:
+        raise UsageError("--sheet draws pictures and recordings, not tables")
     names = _metrics(metrics, kinds, quiet)
     if threshold is not None:
         _check_threshold(threshold[0], kinds, names)
-    name, denoiser = ("noisy", None) if baseline else _denoiser(kinds, model, device, strength, std, tile, threads)
+    name, denoiser = (
+        ("noisy", None) if baseline else _denoiser(kinds, model, device, precision, strength, std, tile, threads)
+    )
 
     rows: list[AnyRow] = []
     shown = forms.Sheet()
     failed = 0
     with screen.bar(total := len(matched) * len(levels), f"/{total} files", quiet=quiet or json) as bar:
         for label, one in levels:
-            scored = library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip, metrics=names)
+            scored = library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip, metrics=names,
+                                      layout=layout)  # fmt: skip
             for item in scored:
                 if isinstance(item, library.Failed):
                     failed += 1
@@ -142,6 +209,7 @@ def _denoiser(
     kinds: Collection[Kind],
     model: str | None,
     device: str,
+    precision: str,
     strength: float,
     std: float | None,
     tile: int | None,
@@ -149,16 +217,16 @@ def _denoiser(
 ):
     """The models' names and one function for all kinds of file; a model that is named has to serve for all."""
     from denoise_cli import denoise, memory, shipped
-    from denoise_cli.session import Session
+    from denoise_cli.session import Session, choose
 
     memory.keep_freed()
     settings = denoise.Options(
         strength=strength, std=std, tile=denoise.TILE if tile is None else tile, threads=threads
     )
     if model:
-        session = Session(shipped.locate(model), device)
+        session = Session(choose(model, precision, device), device)
         return session.card.name, lambda noisy: denoise.signal(noisy, session, settings)
-    sessions = {kind: Session(shipped.locate(shipped.DEFAULTS[kind]), device) for kind in kinds}
+    sessions = {kind: Session(choose(shipped.default(kind), precision, device), device) for kind in kinds}
     names = ", ".join(session.card.name for session in sessions.values())
     return names, lambda noisy: denoise.signal(noisy, sessions[noisy.header.kind], settings)
 
@@ -204,6 +272,8 @@ def _check_threshold(metric: str, kinds: Collection[Kind], names: Collection[str
 
     if metric not in names and metric not in ("psnr", "ssim"):
         raise UsageError(f"--fail-under {metric}: it is not among the metrics that are computed")
+    if metric == "snr" and "table" in kinds:
+        return
     kind, what = ("audio", "recordings") if metric in names else ("image", "pictures")
     if kind not in kinds:
         raise UsageError(f"--fail-under {metric}: there are no {what}")

@@ -25,6 +25,8 @@ def plan(
     tag: str,
     suffix: Callable[[str], str] | None = None,
     binary_out: bool = True,
+    quiet: bool = False,
+    suffixes: frozenset[str] = SUFFIXES,
 ) -> tuple[files.Found, list[files.Job], list[files.Job]]:
     """Find the jobs, settle what exists, and refuse what cannot work before any work is done.
 
@@ -35,13 +37,15 @@ def plan(
         names += _names(files_from)
     if not names:
         raise UsageError("nothing to do: name a file, a folder, or - for stdin")
-    found = files.find(names, output, tag=tag, suffixes=SUFFIXES, suffix=suffix)
+    found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix)
     if any(job.source is None for job in found.jobs):
         screen.no_terminal_input()
     if any(job.target is None for job in found.jobs):
         screen.binary_to_terminal()
         if not binary_out:
             raise UsageError("--json and the picture cannot share stdout; name a file with -o or use --report")
+    for path in () if quiet else found.others:
+        screen.say(f"{files.printable(path)}: left out, not a file of ours by its name")
     for path, reason in found.skipped:
         screen.say(f"{files.printable(path)}: left out, {reason}")
     for name, reason in found.missing:
@@ -83,6 +87,7 @@ def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:
 def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) -> list[Result]:
     """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose)."""
     done: list[Result] = []
+    pixels, duration, rows = 0, 0.0, 0  # so far
     with closing(results) as stream, screen.bar(total, f"/{total} files", quiet=quiet) as bar:  # type: ignore[type-var]
         for result in stream:
             done.append(result)
@@ -91,14 +96,23 @@ def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) ->
                 bar.say(result.error if result.error.startswith(name) else f"{name}: {result.error}")
             elif verbose:
                 bar.say(f"{name}: {_detail(result)}")
-            bar.update(advance=1, note=_amount(*totals(done)))
+            if result.anomaly and not quiet:
+                bar.say(f"{name}: anomalous, score {result.score:.4g}")
+            more = totals([result])
+            pixels, duration, rows = pixels + more[0], duration + more[1], rows + _rows([result])
+            bar.update(advance=1, note=_amount(pixels, duration, rows))
     return done
 
 
-def _amount(pixels: int, duration: float, digits: int = 1) -> str:
-    """``12.3 MP``, ``0:01:02 of sound``, or both."""
-    parts = [f"{pixels / 1e6:.{digits}f} MP"] if pixels or not duration else []
-    return " and ".join(parts + ([f"{screen.clock(duration)} of sound"] if duration else []))
+def _amount(pixels: int, duration: float, rows: int, digits: int = 1) -> str:
+    """``12.3 MP``, ``0:01:02 of sound``, ``150 rows``, or several of them."""
+    parts = [f"{pixels / 1e6:.{digits}f} MP"] if pixels or not (duration or rows) else []
+    parts += [f"{screen.clock(duration)} of sound"] if duration else []
+    return " and ".join(parts + ([_count(rows, "row", "rows")] if rows else []))
+
+
+def _rows(results: Sequence[Result]) -> int:
+    return sum(result.size for result in results if result.kind in ("table", "series"))
 
 
 def _detail(result: Result) -> str:
@@ -106,7 +120,9 @@ def _detail(result: Result) -> str:
     if result.noise_before is not None:
         unit = " dB" if result.kind == "audio" else ""
         noise = f", noise {result.noise_before:.1f} -> {result.noise_after:.1f}{unit}"
-    return f"{_amount(*totals([result]), 2)} in {result.seconds:.2f} s{noise}"
+    if result.filled:
+        noise = f", {_count(result.filled, 'missing value', 'missing values')} filled"
+    return f"{_amount(*totals([result]), _rows([result]), 2)} in {result.seconds:.2f} s{noise}"
 
 
 def summary(results: Sequence[Result], skipped: int, missing: int, seconds: float) -> None:
@@ -117,10 +133,16 @@ def summary(results: Sequence[Result], skipped: int, missing: int, seconds: floa
         return
     pixels, duration = totals(results)
     parts = [_count(done, "file", "files"), f"{failed} failed"] + ([f"{skipped} skipped"] if skipped else [])
+    if any(result.anomaly is not None for result in results):
+        parts += [f"{sum(bool(result.anomaly) for result in results)} anomalous"]
     speed = [] if duration else [f"{pixels / 1e6 / max(seconds, 1e-9):.2f} MP/s"]
     if duration and not pixels:
         speed = [f"real-time factor {seconds / duration:.4f}"]
-    screen.say(f"{', '.join(parts)}; {', '.join([f'{_amount(pixels, duration)} in {seconds:.1f} s', *speed])}")
+    if (rows := _rows(results)) and not pixels:
+        filled = sum(result.filled or 0 for result in results)
+        speed = [f"{_count(filled, 'missing value', 'missing values')} filled"] if filled else []
+    amount = _amount(pixels, duration, rows)
+    screen.say(f"{', '.join(parts)}; {', '.join([f'{amount} in {seconds:.1f} s', *speed])}")
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -31,6 +31,12 @@ Model = Annotated[
     typer.Option("-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by kind of file"),
 ]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision", help="float, int8, or auto: int8 of a shipped model where the processor is fast at it."
+    ),
+]
 Batch = Annotated[
     int | None, typer.Option("-b", "--batch", help="Tiles a call of the model.", show_default="1 on cpu, 8 on cuda")
 ]
@@ -48,6 +54,19 @@ Exists = Annotated[
 Noise = Annotated[
     list[str] | None,
     typer.Option("--noise", metavar="SPEC", help="A corruption, e.g. salt-pepper:amount=0.1; repeat to compose."),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        help="Pictures: refuse larger ones, all frames together.",
+        show_default="178 million, 67 million where a format is decoded whole",
+    ),
+]
+MaxHours = Annotated[
+    float | None,
+    typer.Option("--max-hours", metavar="H", help="Recordings: refuse longer ones.", show_default="100"),
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")]

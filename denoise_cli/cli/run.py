@@ -52,11 +52,37 @@ def run(
         opt.Clip,
         typer.Option("--clip", help="Recordings: what exceeds full scale is cut, or the whole file lowered."),
     ] = opt.Clip.clamp,
+    impute: Annotated[
+        bool | None,
+        typer.Option(
+            "--impute/--no-impute",
+            help="Tables: replace missing values only, or every value.",
+            show_default="impute where a file holds missing ones",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask",
+            metavar="FILE",
+            help="Fill holes of one picture, white in this one, and keep the rest; -m trained with masking noise.",
+        ),
+    ] = None,
     device: opt.Device = "auto",
+    precision: opt.Precision = "auto",
     threads: opt.Threads = None,
     batch: opt.Batch = None,
     tile: opt.Tile = None,
+    max_pixels: opt.MaxPixels = None,
+    max_hours: opt.MaxHours = None,
     on_exists: opt.Exists = None,
+    flag_anomalies: Annotated[
+        bool,
+        typer.Option(
+            "--flag-anomalies",
+            help="Mark files that the model gives back badly: see eval --anomaly --store.",
+        ),
+    ] = False,
     dry_run: opt.DryRun = False,
     compare: Annotated[
         Path | None, typer.Option("--compare", metavar="DIR", help="Write before / after pictures there.")
@@ -68,7 +94,7 @@ def run(
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
 ) -> None:
-    """Clean pictures and recordings: files, whole folders or a pipe.
+    """Clean pictures and recordings, and with a model of yours tables: files, whole folders or a pipe.
 
     folder/ becomes folder.denoised/, x.png becomes x.denoised.png; finished files of a folder are skipped,
     so a stopped run goes on where it was. Exit codes: 0 done, 1 some files failed, 2 usage, 3 no model.
@@ -76,9 +102,13 @@ def run(
     from denoise_cli import denoise, media, memory, shipped
     from denoise_cli import report as reports
     from denoise_cli.cli import jobs as listing
+    from denoise_cli.holes import Holes
     from denoise_cli.media import files
     from denoise_cli.media.audio import AudioOptions
-    from denoise_cli.session import Session
+    from denoise_cli.media.layout import TABLE_SUFFIXES, is_table
+    from denoise_cli.media.limits import Limits
+    from denoise_cli.model_file import layout as model_layout
+    from denoise_cli.session import Session, choose
 
     settings = denoise.Options(
         strength=strength,
@@ -88,10 +118,24 @@ def run(
         threads=threads,
         link=link,
         atten_lim=atten_lim,
+        impute=impute,
+        flag=flag_anomalies,
     )
+    limits = Limits.of(max_pixels, max_hours)
     if report is not None:
         reports.check(report)
-    found, todo, skipped = listing.plan(inputs, files_from, output, on_exists, tag="denoised", binary_out=not json)
+    tabular = model_layout(model) is not None
+    found, todo, skipped = listing.plan(
+        inputs, files_from, output, on_exists, tag="denoised", binary_out=not json, quiet=quiet,
+        suffixes=TABLE_SUFFIXES if tabular else media.SUFFIXES,
+    )  # fmt: skip
+    if model is None and any(job.source is not None and is_table(job.source) for job in todo):
+        raise UsageError(shipped.NO_TABLES)
+    if tabular and compare is not None:
+        raise UsageError("--compare draws pictures and recordings, not tables")
+    if mask is not None and len(found.jobs) != 1:
+        raise UsageError("--mask goes with one picture")
+    holes = None if mask is None else Holes.read(mask)
     sheets = {} if compare is None else _sheets(todo, compare)
     files.check_writable([*([report] if report else []), *sheets.values()])
     failures = len(found.missing)
@@ -109,17 +153,21 @@ def run(
     opened: dict[str, Session] = {}
 
     def open_model(kind: str) -> Session:
-        session = opened[kind] = Session(shipped.locate(model or shipped.DEFAULTS[kind]), device)
+        session = opened[kind] = Session(choose(model or shipped.default(kind), precision, device), device)
         if session.fell_back and not quiet:
             screen.say("the GPU could not be opened; running on the processor")
         return session
 
+    def model_for(kind: str) -> Session:  # the content of a file decides, not its name
+        return opened.get(kind) or open_model(kind)
+
     kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
-    models: Any = (
-        open_model(kinds.pop() if len(kinds) == 1 else "image") if model or len(kinds) == 1 else open_model
-    )
+    models: Any = model_for
+    if model or len(kinds) == 1:  # so that a model that is missing is found before any work
+        first = open_model(kinds.pop() if len(kinds) == 1 else "image")
+        models = first if model else model_for
     began = time.perf_counter()
-    stream = denoise.run(todo, models, settings, AudioOptions(sample_rate, bit_depth, clip.value))
+    stream = denoise.run(todo, models, settings, AudioOptions(sample_rate, bit_depth, clip.value), limits, holes)
     if compare is not None:
         stream = _compared(stream, sheets)
     results = listing.follow(stream, len(todo), quiet, verbose)

@@ -1,4 +1,4 @@
-"""What ``denoise eval`` shows: tables, plain values for JSON and CSV, sheets; pictures and recordings apart."""
+"""What ``denoise eval`` shows: tables, plain values for JSON and CSV, sheets; each kind of file apart."""
 
 from __future__ import annotations
 
@@ -72,6 +72,10 @@ def show(name: str, groups: Groups, *, per_file: bool, baseline: bool) -> None:
             screen.put("\n")
         first = next(iter(ours.values()))[0]
         screen.table(["file" if per_file else "noise", *headings(first.scores())], lines, title=f"model {name}")
+        if kind == "table" and per_file and sum(map(len, ours.values())) == 1:
+            columns = [[title, "-" if value is None else f"{value:.4f}"] for title, value in first.columns.items()]  # type: ignore[attr-defined]
+            screen.put("\n")
+            screen.table(["column", "RMSE"], columns, title="where it was touched, in standard deviations")
 
 
 def _picture_headings(scores: Scores) -> list[str]:
@@ -106,7 +110,26 @@ def _sound_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]]:
     return [before] if baseline else [before, [label, "denoised", *cells(""), f"{scores['real_time_factor']:.3f}"]]
 
 
-_FORMS = {"image": (_picture_headings, _picture_lines), "audio": (_sound_headings, _sound_lines)}
+def _table_headings(scores: Scores) -> list[str]:
+    return ["noisy RMSE", "RMSE", "noisy SNR dB", "SNR dB", "holes, mean", "holes"]
+
+
+def _table_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]]:
+    from denoise_cli.evaluate.tables import METRICS
+
+    def shown(name: str) -> str:
+        value = scores[name]
+        none = value is None or math.isnan(value)
+        return "-" if none else f"{value:.2f}" if name.endswith("snr") else f"{value:.4f}"
+
+    return [[label, *map(shown, METRICS)]]
+
+
+_FORMS = {
+    "image": (_picture_headings, _picture_lines),
+    "audio": (_sound_headings, _sound_lines),
+    "table": (_table_headings, _table_lines),
+}
 
 
 class Sheet:

@@ -13,8 +13,13 @@ from denoise_cli.errors import UsageError, printable
 def say(message: str) -> None:
     """One line, or a help text of ours, on stderr."""
     lines = [printable(line) for line in message.splitlines()]
-    sys.stderr.write("\n".join([f"denoise: {lines[0]}", *lines[1:]]) + "\n" if lines else "")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write("\n".join([f"denoise: {lines[0]}", *lines[1:]]) + "\n" if lines else "")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:  # a log on a full disk is no reason to stop the work
+        pass
 
 
 def put(text: str) -> None:

@@ -12,19 +12,36 @@ from typing import Annotated, Any
 import typer
 
 from denoise_cli.cli import options as opt
-from denoise_cli.cli import screen
+from denoise_cli.cli import recipes, screen
 
 
 class Kind(StrEnum):
     image = "image"
     audio = "audio"
+    table = "table"
+    series = "series"
 
 
 def train(
+    context: typer.Context,
     clean: Annotated[
-        Path, typer.Argument(metavar="CLEAN_DIR", help="A folder of clean files, nested as you like.")
+        Path,
+        typer.Argument(
+            metavar="CLEAN_DIR",
+            help="A folder of clean files, nested as you like; or a table, or a stack of pictures, idx or .npz.",
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, .onnx.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            callback=recipes.option,
+            is_eager=True,
+            help='Options by name, which those given here overrule; "help" lists them.',
+        ),
+    ] = None,
     kind: Annotated[Kind, typer.Option("--kind", help="What to train on.")] = Kind.image,
     noise_dir: Annotated[
         Path | None, typer.Option("--noise-dir", metavar="DIR", help="audio: recordings of noise to mix in.")
@@ -32,7 +49,9 @@ def train(
     arch: Annotated[
         str | None,
         typer.Option(
-            "--arch", help="unet, dncnn, conv-dae; band-mixer for audio.", show_default="unet, band-mixer"
+            "--arch",
+            help="unet, dncnn, conv-dae, latent-dae; band-mixer for audio; dense for tables; series.",
+            show_default="unet, band-mixer, dense, series",
         ),
     ] = None,
     net: Annotated[
@@ -45,23 +64,37 @@ def train(
         typer.Option("--loss", help="mse, l1, charbonnier, log-mse, bce, spectral.", show_default="the net's own"),
     ] = None,
     optimiser: Annotated[
-        str, typer.Option("--optimiser", "--optimizer", help="muon, adamw, adam or sgd.")
-    ] = "muon",
+        str | None,
+        typer.Option(
+            "--optimiser", "--optimizer", help="muon, adamw, adam or sgd.", show_default="muon; adamw for tables"
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option("--lr", help="Peak learning rate; a cosine takes it to zero.", show_default="the optimiser's"),
     ] = None,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Patches a step.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("-b", "--batch-size", help="Patches, segments or rows a step.", show_default="16; tables 128"),
+    ] = None,
     patch: Annotated[
         int | None,
-        typer.Option("--patch", help="Side of a patch, pixels; or a segment, samples.", show_default="64, 32768"),
+        typer.Option(
+            "--patch", help="Side of a patch, pixels; or a segment, samples.", show_default="64, 32768, 512"
+        ),
     ] = None,
     rate: Annotated[int, typer.Option("--rate", min=1000, max=384_000, help="audio: Hz of the model.")] = 16_000,
     gray: Annotated[float, typer.Option("--gray", help="Share of patches shown in gray to a colour net.")] = 0.2,
     channels: Annotated[
         int | None, typer.Option("--channels", help="1 gray, 3 colour.", show_default="as the pictures")
     ] = None,
+    augment: Annotated[
+        bool, typer.Option("--augment/--no-augment", help="Pictures: turn and mirror them in eight ways.")
+    ] = True,
     steps: Annotated[int | None, typer.Option("--steps", help="Stop after so many steps.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", help="Stop when every file, or picture of a stack, came so often.")
+    ] = None,
     max_time: Annotated[
         str | None, typer.Option("--max-time", help="Finish within this time: 90s, 20m, 1h30m.")
     ] = None,
@@ -103,7 +136,8 @@ def train(
     seed: opt.Seed = 0,
     ema: Annotated[float, typer.Option("--ema", help="Decay of the averaged weights, which are shipped.")] = 0.999,
     init: Annotated[
-        Path | None, typer.Option("--init", metavar="CKPT", help="Start from the weights of this checkpoint, of a net as large or smaller.")
+        Path | None,
+        typer.Option("--init", metavar="CKPT", help="Start from the weights of this net, as large or smaller."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output and its checkpoint.")] = False,
@@ -112,13 +146,14 @@ def train(
     licence: Annotated[str, typer.Option("--licence", help="For the card: the model's licence.")] = "",
     quiet: opt.Quiet = False,
 ) -> None:
-    """Train a denoiser on clean pictures or recordings and export it as ONNX.
+    """Train a denoiser on clean pictures, recordings, tables or series and export it as ONNX.
 
     Patches and noise are made on the fly; recordings are mixed with those of --noise-dir and with coloured
     noise, in rooms and at levels drawn at random. --max-time anneals the learning rate to zero at the deadline,
     so whatever time there is gives a finished model. Beside model.onnx stand its checkpoint (model.ckpt), its
     loss curve (model.curve.png) and a sheet original / noisy / denoised (model.sheet.png).
     """
+    values = dict(locals())
     from denoise_cli.errors import BackendError, UsageError
 
     try:
@@ -128,13 +163,18 @@ def train(
         from denoise_cli.train import fit, loop
         from denoise_cli.train.pictures import Pictures
         from denoise_cli.train.sounds import SEGMENT, Sounds
+        from denoise_cli.train.stacks import Stacks
+        from denoise_cli.train.tasks import Task
     except ImportError as error:
         raise BackendError(f'training needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
     from denoise_cli.errors import choice
+    from denoise_cli.media import arrays
+    from denoise_cli.train import tables
 
     sound = kind is Kind.audio
-    arch = arch or ("band-mixer" if sound else "unet")
+    tabular: tables.Tabular | None = None if kind.value not in ("table", "series") else kind.value  # type: ignore[assignment]
+    arch = arch or (tables.ARCH[tabular] if tabular else "band-mixer" if sound else "unet")
     if arch not in nets.NETS:
         raise UsageError(choice("architecture", arch, nets.NETS))
     if noise_dir is not None and not sound:
@@ -143,26 +183,42 @@ def train(
         raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
     if fgsm > (full := 1 if sound else 255):
         raise UsageError(f"--fgsm {fgsm:g} is beyond full scale, which is {full} for {kind.value} files")
+    if tabular and getattr(nets.NETS[arch], "kind", "image") != tabular:
+        raise UsageError(f"{arch} is not a net for {tabular}; see --arch")
+    if tabular and fgsm:
+        raise UsageError("--fgsm is for pictures and recordings: the columns of a table have units of their own")
+    if recipes.given(context, "steps") and not recipes.given(context, "epochs"):
+        epochs = None  # the recipe's
+    fit.check_output(output, resume, overwrite)  # before a folder of a million files is listed
     if threads is not None:
         torch.set_num_threads(threads)
     where = fit.pick_device(device)
     settings = loop.Options(
         arch=arch,
         net=_net_options(net or []),
-        noise="+".join(noise) if noise else "" if sound else loop.Options.noise,
+        noise="+".join(noise or ["" if sound else tables.NOISE[tabular] if tabular else loop.Options.noise]),
         loss=loss or nets.NETS[arch].default_loss,
-        optimiser=optimiser, lr=lr, batch_size=batch_size,
-        patch=patch or (SEGMENT if sound else loop.Options.patch), gray=0 if sound else gray,
+        optimiser=optimiser or (tables.OPTIMISER if tabular else loop.Options.optimiser),
+        lr=tables.RATE if tabular and optimiser is None and lr is None else lr,
+        batch_size=batch_size or (tables.BATCH[tabular] if tabular else 16),
+        patch=patch or (SEGMENT if sound else tables.SEGMENT if tabular else loop.Options.patch),
+        gray=0 if sound or tabular else gray,
         ema=ema, amp=where.type == "cuda" if amp is None else amp, seed=seed,
         weight_noise=weight_noise, param_noise=param_noise, fgsm=fgsm,
-        steps=steps, max_time=None if max_time is None else duration(max_time),
+        augment=augment, epochs=epochs, steps=steps, max_time=None if max_time is None else duration(max_time),
     )  # fmt: skip
     describe = {
         "name": output.stem, "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
-        "data": data or f"files in {clean.name}",
+        "data": data or (clean.name if arrays.is_named(clean) or clean.is_file() else f"files in {clean.name}"),
+        "recipe": recipes.title(context, recipe),
     }  # fmt: skip
-    fit.check_output(output, resume, overwrite)  # before a folder of a million files is listed
-    task = Sounds(clean, settings, noise_dir, val, rate) if sound else Pictures(clean, settings, val, channels)
+    if sound:
+        task: Task = Sounds(clean, settings, noise_dir, val, rate)
+    elif tabular:
+        task = tables.Tables(clean, settings, val, tabular)
+    else:
+        task = (Stacks if arrays.is_named(clean) else Pictures)(clean, settings, val, channels)
+    init = recipes.earlier_stages(context, train, values)  # now that all which can be refused is
     with screen.bar(100, " %", quiet=quiet) as bar:
         watch = _Watch(bar, quiet)
         fitted = fit.fit(

@@ -9,8 +9,8 @@ file or sample: ``gaussian:std=0-55|camera+quantise:p=0.7`` is white or camera n
 
 The same object works on numpy arrays and, for training, on torch tensors on any device (this file imports
 no torch: a tensor brings its own). Arrays are (C, H, W), or (B, C, H, W) for a batch, in [0, 1]; strengths
-of additive noise are in 8-bit steps, 0-255. Nothing is clipped unless a corruption says so: a file's own
-depth clips when it is written, and `quantise` does it inside a chain.
+of additive noise are in 8-bit steps, 0-255, and 0.5fs is half of full scale, 127.5 of them. Nothing is clipped
+unless a corruption says so: a file's own depth clips when it is written, and `quantise` does it inside a chain.
 
 Files of any kind go through ``noise.stream(header, rng)``. Recordings are in [-1, 1], and strengths in the same
 unit: full scale is 1. Most names mean the same for both; sounds.py has those that only sound knows.
@@ -85,6 +85,12 @@ class OneOf(Corruption):
         self.check(header)
         return self.drawn(rng).stream(header, rng, level)
 
+    def tabled(self, z: Array, draws: Draws) -> Array:
+        turn, y = len(self.parts) * draws.uniform(draws.lead), z
+        for index, part in enumerate(self.parts):
+            y = draws.where(turn >= index, part.on_table(z, draws.rng), y)
+        return y
+
     def apply(self, x: Array, draws: Draws) -> Array:
         turn, y = len(self.parts) * draws.uniform(draws.lead), x
         for index, part in enumerate(self.parts):
@@ -138,6 +144,12 @@ class Chain:
             x = part(x, rng)
         return x
 
+    def on_table(self, z: Array, rng: Any = None) -> Array:
+        """As ``Corruption.on_table``, one part after the other."""
+        for part in self.parts:
+            z = part.on_table(z, rng)
+        return z
+
 
 CORRUPTIONS: dict[str, type[Corruption]] = {c.name: c for c in (*PICTURES, *SOUNDS)}
 
@@ -172,7 +184,7 @@ def _parse_one(spec: str) -> Corruption:
             raise UsageError(f'{name}: "{option}" lacks a value; write {key}=NUMBER or {key}=LOW-HIGH')
         if key in values:
             raise UsageError(f"{name}: {key} is given twice")
-        values[key] = Span.parse(value)
+        values[key] = kind.parsed(key, value)
     for level, other in kind.instead.items():
         if level in values and other in values:
             raise UsageError(f"{name}: give {other} or {level}, not both")

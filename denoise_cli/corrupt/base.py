@@ -24,6 +24,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "image": ("a picture", "pictures"),
     "audio": ("a recording", "recordings"),
     "table": ("a table", "tables"),
+    "series": ("a series", "series"),
 }
 
 
@@ -37,7 +38,7 @@ class Corruption:
     """
 
     name: ClassVar[str]
-    kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio", "table")  # what it makes sense for
+    kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio")  # what it makes sense for
     scaled: ClassVar[tuple[str, ...]] = ()  # amounts that are in 8-bit steps for pictures, full scale = 1 for sound
     logarithmic: ClassVar[tuple[str, ...]] = ()  # amounts whose range is drawn from uniformly in its logarithm
     # Options in dB against the level of the clean recording, and the option that each is given instead of.
@@ -46,7 +47,7 @@ class Corruption:
     def __post_init__(self) -> None:
         for key in self.amounts():
             value = getattr(self, key)
-            object.__setattr__(self, key, None if value is None else Span.of(value))
+            object.__setattr__(self, key, None if value is None else self.parsed(key, value))
         for key in self.logarithmic:
             span = getattr(self, key)
             if span is not None and span.low <= 0 < span.high:
@@ -57,6 +58,16 @@ class Corruption:
     def amounts(cls) -> list[str]:
         """The fields that are numbers or ranges: what a spec may set."""
         return [field.name for field in fields(cls)]
+
+    @classmethod
+    def parsed(cls, key: str, value: float | str | Span) -> Span:
+        """What an amount says: ``25``, ``0-55``, or, of pictures, ``0.5fs``: a share of full scale, 255 steps."""
+        if not (isinstance(value, str) and value.strip().endswith("fs")):
+            return Span.of(value)
+        if key not in cls.scaled:
+            raise UsageError(f'{cls.name}: {key} is no strength in 8-bit steps, so "{value}" means nothing')
+        span = Span.parse(value.strip().removesuffix("fs"))
+        return Span(255 * span.low, 255 * span.high)
 
     def _check(self, field: str, low: float, high: float = float("inf")) -> None:
         span: Span = getattr(self, field)
@@ -131,6 +142,8 @@ class Corruption:
         """
         self.check(header)
         part = self.drawn(rng)
+        if header.kind in ("table", "series"):
+            return lambda block: part.on_table(block, rng)
         if header.kind != "audio":
             return lambda block: part(block, rng)
         if part.p.value == 0:  # type: ignore[attr-defined]
@@ -157,6 +170,22 @@ class Corruption:
         if p == Span(1.0, 1.0):
             return y
         return draws.where(draws.uniform(draws.lead) < draws.span(p), y, x)
+
+    def on_table(self, z: Array, rng: Any = None) -> Array:
+        """Hit a table or series, (C, T, 1) or (B, C, T, 1): C columns of T rows, each column of mean 0 and std 1.
+
+        Strengths of additive noise are in standard deviations; NaN is a value that is missing, and stays missing.
+        """
+        draws = draws_for(z, rng)
+        y = self.tabled(z, draws)
+        p: Span = self.p  # type: ignore[attr-defined]
+        if p != Span(1.0, 1.0):
+            y = draws.where(draws.uniform(draws.lead) < draws.span(p), y, z)
+        return draws.where(z == z, y, z)  # only NaN differs from itself
+
+    def tabled(self, z: Array, draws: Draws) -> Array:
+        """What `on_table` does to all that it hits."""
+        raise InputError(f"{self.name} is not for tables; choose from gaussian, uniform, salt-pepper, masking")
 
     def apply(self, x: Array, draws: Draws) -> Array:
         fit = " and ".join(WORDS[kind][1] for kind in self.kinds)

@@ -26,7 +26,7 @@ class Span:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
+        return _exact(self.low) if self.low == self.high else f"{_exact(self.low)}-{_exact(self.high)}"
 
     @property
     def value(self) -> float:
@@ -63,6 +63,12 @@ class Span:
         if isinstance(value, Span):
             return value
         return cls.parse(value) if isinstance(value, str) else cls(float(value), float(value))
+
+
+def _exact(value: float) -> str:
+    """The shortest text that reads as this number, and holds no plus sign, which joins specs."""
+    short = f"{value:g}"
+    return (short if float(short) == value else repr(float(value))).replace("e+", "e")
 
 
 class Draws:

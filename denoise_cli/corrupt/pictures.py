@@ -16,10 +16,14 @@ from denoise_cli.corrupt.sounds import added, rate_of, replaced, strength
 from denoise_cli.corrupt.tapes import Tape
 from denoise_cli.signal import Kind
 
+EXTREME = 3.0  # standard deviations from the mean: where a value of a table gets stuck
+
 
 @dataclass(frozen=True)
 class Gaussian(Corruption):
     """x + N(mean, std^2), independent for every pixel or sample and channel: white noise."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio", "table", "series")
 
     name = "gaussian"
     scaled: ClassVar[tuple[str, ...]] = ("std", "mean")
@@ -36,6 +40,9 @@ class Gaussian(Corruption):
     def apply(self, x, draws):
         return x + (draws.normal(draws.shape) * (draws.span(self.std) / 255) + draws.span(self.mean) / 255)
 
+    def tabled(self, z, draws):
+        return z + (draws.normal(draws.shape) * draws.span(self.std) + draws.span(self.mean))
+
     def heard(self, header, rng, level):
         tape = Tape(tapes.white(header.channels, rng))
         return added(tape, strength(self, self.std.value, level), self.mean.value)
@@ -44,6 +51,8 @@ class Gaussian(Corruption):
 @dataclass(frozen=True)
 class Uniform(Corruption):
     """x + U(-width, width)."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio", "table", "series")
 
     name = "uniform"
     scaled: ClassVar[tuple[str, ...]] = ("width",)
@@ -58,6 +67,9 @@ class Uniform(Corruption):
 
     def apply(self, x, draws):
         return x + (2 * draws.uniform(draws.shape) - 1) * (draws.span(self.width) / 255)
+
+    def tabled(self, z, draws):
+        return z + (2 * draws.uniform(draws.shape) - 1) * draws.span(self.width)
 
     def heard(self, header, rng, level):
         width = strength(self, self.width.value / 3**0.5, level) * 3**0.5  # the rms of U(-w, w) is w / √3
@@ -89,7 +101,7 @@ class Poisson(Corruption):
     """Photon counts: Poisson(x peak) / peak. Negative samples count as dark."""
 
     name = "poisson"
-    kinds: ClassVar[tuple[Kind, ...]] = ("image", "table")
+    kinds: ClassVar[tuple[Kind, ...]] = ("image",)
     peak: Amount = 100.0  # photons at white; fewer is noisier
     p: Amount = 1.0
 
@@ -104,7 +116,12 @@ class Poisson(Corruption):
 
 @dataclass(frozen=True)
 class SaltPepper(Corruption):
-    """A fraction of the samples becomes white or black, each channel for itself; in recordings 1 or -1."""
+    """A fraction of the samples becomes white or black, each channel for itself; in recordings 1 or -1.
+
+    In tables a value gets stuck three standard deviations from the mean of its column.
+    """
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio", "table", "series")
 
     name = "salt-pepper"
     amount: Amount = 0.1  # fraction of the samples that is hit
@@ -121,6 +138,11 @@ class SaltPepper(Corruption):
         # One uniform number decides both: u < amount is hit, and its lower part turns white.
         return draws.where(u < amount * draws.span(self.salt), x * 0 + 1, draws.where(u < amount, x * 0, x))
 
+    def tabled(self, z, draws):
+        u, amount = draws.uniform(draws.shape), draws.span(self.amount)
+        stuck = draws.where(u < amount * draws.span(self.salt), z * 0 + EXTREME, z * 0 - EXTREME)
+        return draws.where(u < amount, stuck, z)
+
     def heard(self, header, rng, level):
         tape, amount = Tape(tapes.uniform(header.channels, rng)), self.amount.value
         salt = np.float32(amount * self.salt.value)
@@ -136,8 +158,11 @@ class SaltPepper(Corruption):
 class Masking(Corruption):
     """A fraction of the pixels, or of square blocks of pixels, is set to `value` in all channels.
 
-    Of a recording a fraction of its time, in pieces of `size` milliseconds.
+    Of a recording a fraction of its time, in pieces of `size` milliseconds. Of a table a fraction of its values
+    goes missing, in pieces of `size` rows.
     """
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("image", "audio", "table", "series")
 
     name = "masking"
     amount: Amount = 0.25  # fraction of the pixels, or of the time
@@ -165,6 +190,15 @@ class Masking(Corruption):
             rows, columns = np.arange(height) // side, np.arange(width) // side
             hit = hit[..., rows, :][..., columns]
         return draws.where(hit, x * 0 + draws.span(self.value), x)
+
+    def tabled(self, z, draws):
+        """Values go missing, each column for itself, `size` rows in a row."""
+        rows, side = draws.shape[-2], max(1, int(self.size.high))
+        cells = draws.uniform((*draws.shape[:-2], -(-rows // side), 1))
+        hit = cells < draws.span(self.amount)
+        if side > 1:
+            hit = hit[..., np.arange(rows) // side, :]
+        return draws.where(hit, z * 0 + float("nan"), z)
 
     def heard(self, header, rng, level):
         length = max(1, round(self.size.value * rate_of(header) / 1000))
@@ -201,7 +235,7 @@ class Jpeg(Corruption):
     """Clip, round to 8 bits and pass through JPEG at `quality`; three channels or each for itself."""
 
     name = "jpeg"
-    kinds: ClassVar[tuple[Kind, ...]] = ("image", "table")
+    kinds: ClassVar[tuple[Kind, ...]] = ("image",)
     quality: Amount = 75.0
     p: Amount = 1.0
 

@@ -4,6 +4,7 @@
     rows.py       what the rows of all kinds have in common, and their means
     pictures.py   PSNR, SSIM, seconds per megapixel
     sounds.py     SI-SDR, SNR, STOI, PESQ, ..., real-time factor
+    tables.py     RMSE and SNR in standard deviations, of known and of missing values
 
 Inputs and outputs are scored as a file would hold them: clipped and rounded to the file's own depth,
 unless the noise is asked for unclipped.
@@ -16,14 +17,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from denoise_cli import media
 from denoise_cli.corrupt import Chain
 from denoise_cli.errors import DenoiseError, UnavailableError, UsageError
-from denoise_cli.evaluate import pictures, sounds
+from denoise_cli.evaluate import pictures, sounds, tables
 from denoise_cli.evaluate.matching import Pair, pairs, sweep
 from denoise_cli.evaluate.pictures import METRICS, PictureRow
 from denoise_cli.evaluate.rows import AnyRow, Denoiser, Failed, Scored, means
 from denoise_cli.evaluate.sounds import SoundRow
+from denoise_cli.evaluate.tables import TableRow
+from denoise_cli.media.layout import Layout
 
 __all__ = [
-    "METRICS", "AnyRow", "Denoiser", "Failed", "Pair", "PictureRow", "Row", "Scored", "SoundRow",
+    "METRICS", "AnyRow", "Denoiser", "Failed", "Pair", "PictureRow", "Row", "Scored", "SoundRow", "TableRow",
     "evaluate", "means", "pairs", "sweep",
 ]  # fmt: skip
 
@@ -39,15 +42,19 @@ def evaluate(
     seed: int = 0,
     clip: bool = True,
     metrics: Sequence[str] | None = None,
+    layout: Layout | None = None,
 ) -> Iterator[Scored | Failed]:
     """Score every pair; one that cannot be read gives a Failed.
 
     `denoiser` None scores the noisy input itself. With `noise`, the clean file is corrupted with the
     random numbers that ``denoise corrupt --seed`` would use. `metrics` are those for recordings, names of
-    ``sounds.METRICS``; by default all whose packages are installed.
+    ``sounds.METRICS``; by default all whose packages are installed. `layout` is that of a model for tables.
     """
     for pair in matched:
         try:
+            if layout is not None or pair.kind == "table":
+                yield tables.score(pair, denoiser, noise, label, seed, layout)
+                continue
             yield _score(pair, denoiser, noise, label, seed, clip, metrics)
         except (UnavailableError, UsageError):  # would be the same for every file
             raise

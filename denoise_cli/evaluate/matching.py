@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from denoise_cli import media
-from denoise_cli.corrupt import Chain, Corruption, Span
+from denoise_cli.corrupt import Chain, Corruption
 from denoise_cli.errors import UsageError
 from denoise_cli.media import files
 from denoise_cli.signal import Kind
@@ -26,12 +26,13 @@ class Pair:
         return media.kind_of(self.clean)
 
 
-def pairs(noisy: Path | None, clean: Path) -> list[Pair]:
+def pairs(noisy: Path | None, clean: Path, suffixes: frozenset[str] = media.SUFFIXES) -> list[Pair]:
     """Match files by relative path, or, where the extension differs, by relative path without it.
 
-    Raises UsageError where a side is missing or a noisy file has no clean partner of its kind.
+    `suffixes` are those that are taken from folders. Raises UsageError where a side is missing or a
+    noisy file has no clean partner of its kind.
     """
-    references = _listing(clean)
+    references = _listing(clean, suffixes)
     if noisy is None:
         return [Pair(str(key), path) for key, path in references.items()]
     if noisy.is_file() and clean.is_file():
@@ -42,7 +43,7 @@ def pairs(noisy: Path | None, clean: Path) -> list[Pair]:
     for key, path in references.items():
         by_stem.setdefault((media.kind_of(key), key.with_suffix("")), []).append(path)
     matched = []
-    for key, path in _listing(noisy).items():
+    for key, path in _listing(noisy, suffixes).items():
         alike = by_stem.get((media.kind_of(key), key.with_suffix("")), [])
         candidates = [references[key]] if key in references else alike
         if len(candidates) != 1:
@@ -52,12 +53,13 @@ def pairs(noisy: Path | None, clean: Path) -> list[Pair]:
     return matched
 
 
-def _listing(root: Path) -> dict[Path, Path]:
+def _listing(root: Path, suffixes: frozenset[str]) -> dict[Path, Path]:
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
-    found = files.find([str(root)], None, suffixes=media.SUFFIXES)
+    found = files.find([str(root)], None, suffixes=suffixes)
     if not found.jobs:
-        raise UsageError(f"{root}: no pictures and no recordings in it")
+        what = "no pictures and no recordings" if suffixes == media.SUFFIXES else "no tables"
+        raise UsageError(f"{root}: {what} in it")
     return {job.relative: job.source for job in found.jobs if job.source is not None}
 
 
@@ -68,7 +70,7 @@ def sweep(noise: Chain, setting: str) -> list[tuple[str, Chain]]:
         if equals and key in [field.name for field in fields(part)]:
             chains = []
             for value in values.split(","):
-                changed: Corruption = replace(part, **{key: Span.parse(value)})
+                changed: Corruption = replace(part, **{key: part.parsed(key, value)})
                 chains.append((f"{key}={value}", Chain((*noise.parts[:index], changed, *noise.parts[index + 1 :]))))
             return chains
     raise UsageError(f'--sweep "{setting}": write KEY=VALUE,VALUE,... with an option of {noise}')

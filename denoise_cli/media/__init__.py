@@ -4,47 +4,63 @@ files.py    find inputs, name targets            beside.py      write beside, th
 image.py    pictures through libvips             pillow.py      pictures that only Pillow reads
 audio.py    recordings through libsndfile        chunks.py      headers that lie about their length
 formats.py  what pictures can be                 containers.py  what recordings can be
+table.py    tables and series, which layout.py describes; delimited.py, matrices.py, parquet.py read them
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from denoise_cli.errors import InputError, OutputError
 from denoise_cli.media import containers, formats
 from denoise_cli.media.containers import AUDIO_SUFFIXES, AudioOptions
 from denoise_cli.media.files import Job, Replacing, Stdout, open_input, printable
 from denoise_cli.media.formats import IMAGE_SUFFIXES
+from denoise_cli.media.layout import TABLE_SUFFIXES as TABLE_SUFFIXES
+from denoise_cli.media.layout import TABULAR, Layout, is_table
+from denoise_cli.media.limits import Limits
 
 if TYPE_CHECKING:
     from denoise_cli.media.audio import AudioSink, AudioSource
     from denoise_cli.media.image import ImageSink, ImageSource
+    from denoise_cli.media.table import TableSink, TableSource
     from denoise_cli.signal import Kind
 
-SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES  # what is taken from folders
+SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES  # what is taken from folders, but where a model is for tables
 HEAD = 512  # bytes by which a format is told
 
 
 def kind_of(path: Path) -> Kind:
     """Return what a file is by its name alone; what it really is, its content decides."""
+    if is_table(path):
+        return "table"
     return "audio" if containers.format_of(path) else "image"
 
 
-def open_source(job: Job) -> ImageSource | AudioSource:
-    """Open the input of a job by its content; raises InputError, in one line that names it."""
+def open_source(
+    job: Job, layout: Layout | None = None, limits: Limits = Limits()
+) -> ImageSource | AudioSource | TableSource:
+    """Open the input of a job by its content; raises InputError, in one line that names it.
+
+    A table has no magic number: it is told by its name, or taken for one where `layout` says that one is wanted.
+    """
     name = "-" if job.source is None else printable(job.source)
     file = open_input(job.source)
     start = file.read(HEAD)
+    if start and (layout is not None if job.source is None else is_table(job.source)):
+        return _open_table(file, name, layout)
     if formats.detect(start):
         from denoise_cli.media import image
 
-        return image.open_image(file, name)
+        return image.open_image(file, name, limits=limits)
     if containers.detect(start):
         from denoise_cli.media import audio
 
-        return audio.open_audio(file, name)
+        return audio.open_audio(file, name, limits=limits)
+    if start and layout is not None:
+        return _open_table(file, name, layout)
     file.close()
     if not start:
         raise InputError(f"{name}: the file is empty")
@@ -53,13 +69,19 @@ def open_source(job: Job) -> ImageSource | AudioSource:
 
 
 def open_sink(
-    job: Job, source: ImageSource | AudioSource, *, floating: bool = False, audio: AudioOptions | None = None
-) -> ImageSink | AudioSink:
+    job: Job,
+    source: ImageSource | AudioSource | TableSource,
+    *,
+    floating: bool = False,
+    audio: AudioOptions | None = None,
+) -> ImageSink | AudioSink | TableSink:
     """Begin the output of a job: in the input's format, or in the one that the suffix of its target asks for.
 
     `floating` writes unclipped float samples, as TIFF or as WAV. `audio` says how recordings are written where not
     as they came. Raises OutputError where the format cannot hold what the source has.
     """
+    if source.header.kind in TABULAR:
+        return _table_sink(job, cast("TableSource", source))
     recording = source.header.kind == "audio"
     named = None
     if job.target is not None and not job.resume:
@@ -68,7 +90,7 @@ def open_sink(
         if named is None and (other := others.format_of(job.target)):
             what = "recording" if recording else "picture"
             raise OutputError(f"{printable(job.target)}: a {what} cannot be written as {other}")
-    target = Stdout() if job.target is None else Replacing(job.target)
+    target = _target(job, source)
     try:
         if not recording:
             picture = cast("ImageSource", source)
@@ -81,6 +103,31 @@ def open_sink(
     except BaseException:
         target.discard()
         raise
+
+
+def _open_table(file: BinaryIO, name: str, layout: Layout | None) -> TableSource:
+    from denoise_cli.media import table
+
+    return table.open_table(file, name, layout)
+
+
+def _table_sink(job: Job, source: TableSource) -> TableSink:
+    """A table keeps its format; only its name may change."""
+    suffix = "" if job.target is None or job.resume else job.target.suffix.lower()
+    if suffix in SUFFIXES:
+        raise OutputError(f"{printable(job.target or '')}: a table cannot be written as {suffix}")
+    target = _target(job, source)
+    try:
+        return source.save_to(target, suffix=suffix)
+    except BaseException:
+        target.discard()
+        raise
+
+
+def _target(job: Job, source: ImageSource | AudioSource | TableSource) -> Replacing | Stdout:
+    if job.target is None:
+        return Stdout()
+    return Replacing(job.target, like=None if job.source is None else source.file)
 
 
 def describe(error: Exception) -> str:

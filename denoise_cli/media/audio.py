@@ -28,6 +28,7 @@ from denoise_cli.media.beside import Target, full_disk, printable
 from denoise_cli.media.chunks import Head, honest
 from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions, Stored
 from denoise_cli.media.levels import check, to_levels
+from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import FLOAT_LIMIT
 from denoise_cli.signal import Header, Signal, gather
 
@@ -43,7 +44,7 @@ DITHER_SEED = 0
 class AudioSource:
     """An open recording; a ``Source``."""
 
-    def __init__(self, file: BinaryIO, name: str):
+    def __init__(self, file: BinaryIO, name: str, limits: Limits):
         self.name = name
         self.file = file
         start = _start(file)
@@ -60,13 +61,14 @@ class AudioSource:
         format = start if start == "wav" else containers.named(reader.major, reader.subtype)
         if format is None:
             raise InputError(f"{reader.subtype} in {reader.major} is not one of {', '.join(CONTAINERS)}")
-        if reader.channels > containers.MAX_CHANNELS:
-            raise InputError(f"{reader.channels} channels; the limit is {containers.MAX_CHANNELS}")
+        if reader.channels > limits.channels:
+            raise InputError(f"{reader.channels} channels; the limit is {limits.channels}")
         if reader.rate not in containers.RATES:
             low, high = containers.RATES[0], containers.RATES[-1]
             raise InputError(f"{reader.rate} samples a second; from {low:,} to {high:,} are supported")
         if reader.frames == 0:
             raise InputError("holds no samples")
+        self._limits = limits
         self.subtype = reader.subtype
         self.length = None if endless or reader.frames >= sndfile.UNKNOWN else reader.frames  # known after the end
         self.stored = Stored(
@@ -88,6 +90,14 @@ class AudioSource:
             rate=reader.rate,
             format=format,
         )
+        self._check_length(self.length or 0)
+
+    def _check_length(self, frames: int) -> None:
+        if frames > self._limits.hours * 3600 * self.header.rate:  # type: ignore[operator]
+            hours = frames / 3600 / self.header.rate  # type: ignore[operator]
+            raise InputError(
+                f"{hours:,.1f} hours are more than the limit of {self._limits.hours:g}; --max-hours allows more"
+            )
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, 1) float32 blocks, all of BLOCK frames but the last; integer samples are in [-1, 1)."""
@@ -108,6 +118,7 @@ class AudioSource:
     def _next(self, position: int) -> np.ndarray:
         with reading(self.name):
             frames = self._reader.read(BLOCK)
+            self._check_length(position + len(frames))
             if len(frames) and (reason := _fault(frames, position, self.stored.rate)):
                 raise InputError(reason)
             return frames
@@ -229,7 +240,7 @@ class AudioSink:
             self._spool.close()
 
 
-def open_audio(file: BinaryIO, name: str) -> AudioSource:
+def open_audio(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> AudioSource:
     """Open a recording by its content.
 
     Parameters
@@ -238,16 +249,18 @@ def open_audio(file: BinaryIO, name: str) -> AudioSource:
         Seekable and open for reading; it is ours from here on, closed with the source, or here on failure.
     name
         For messages.
+    limits
+        On hours and channels.
 
     Raises
     ------
     InputError
         One line that starts with the name: damaged, cut short, empty, or of a kind that we do not read; of more
-        than 64 channels, or of a rate outside 1 to 384 kHz.
+        channels or hours than the limits, or of a rate outside 1 to 384 kHz.
     """
     with reading(printable(name)), ExitStack() as stack:
         stack.callback(file.close)
-        source = AudioSource(file, printable(name))
+        source = AudioSource(file, printable(name), limits)
         stack.pop_all()
         return source
 

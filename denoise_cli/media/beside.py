@@ -41,9 +41,13 @@ class Target(Protocol):
 
 
 class Replacing:
-    """A file that takes its target's place on ``commit``. A link at the target is replaced, not followed."""
+    """A file that takes its target's place on ``commit``. A link at the target is replaced, not followed.
 
-    def __init__(self, target: Path):
+    Others may do with it what they may with the file in its place, or, in a place that is free, with the file
+    `like`, as far as the umask lets them. Its times are those of the run.
+    """
+
+    def __init__(self, target: Path, like: BinaryIO | None = None):
         self.name = printable(target)
         self.folder: Path | None = target.parent
         self._target = target
@@ -52,6 +56,7 @@ class Replacing:
                 raise IsADirectoryError(errno.EISDIR, "is a folder")
             target.parent.mkdir(parents=True, exist_ok=True)
             self._part, descriptor = _open_part(target)
+            _restrict(descriptor, target, like)  # before a byte is in it
             self.file: BinaryIO = os.fdopen(descriptor, "r+b")
 
     def __enter__(self) -> Replacing:
@@ -178,6 +183,16 @@ def _open_part(target: Path) -> tuple[Path, int]:
                 return part, descriptor
             os.close(descriptor)  # its owner renamed or removed it between our open and our lock
     raise FileExistsError(errno.EEXIST, "too many processes write this file at once")
+
+
+def _restrict(descriptor: int, target: Path, like: BinaryIO | None) -> None:
+    with suppress(OSError):  # a file system without modes
+        old = target.lstat() if os.path.lexists(target) else None
+        if old is not None and stat.S_ISREG(old.st_mode):
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
+        elif like is not None:
+            allowed = os.fstat(like.fileno()).st_mode | stat.S_IRUSR | stat.S_IWUSR
+            os.fchmod(descriptor, os.fstat(descriptor).st_mode & allowed & 0o777)
 
 
 def _lock(descriptor: int) -> bool:

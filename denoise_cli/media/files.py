@@ -42,6 +42,7 @@ class Job:
 class Found:
     jobs: list[Job] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)  # met in a folder and left out: why
+    others: list[Path] = field(default_factory=list)  # met in a folder, of suffixes that are not asked for
     missing: list[tuple[str, str]] = field(default_factory=list)  # named and not to be had: why
 
 
@@ -172,6 +173,7 @@ def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: F
 
     files = []
     for top, folders, names in os.walk(folder, onerror=blocked):
+        names.sort()
         here = Path(top)
         for name in sorted(folders):
             if (here / name).is_symlink():  # os.walk lists it here and does not follow it
@@ -180,7 +182,9 @@ def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: F
         for name in names:
             if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
                 continue
-            if os.path.splitext(name)[1].lower() not in suffixes:  # noqa: PTH122
+            if not name.lower().endswith(tuple(suffixes)):
+                if not name.startswith("."):
+                    found.others.append(here / name)
                 continue
             reason = _unreadable(os.path.join(top, name))  # noqa: PTH118
             if reason:
@@ -224,17 +228,24 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
     Raises
     ------
     RefusedError
-        Naming the first target that would be overwritten.
+        Naming the first target that would be overwritten, or written through a link out of the output folder.
     """
     todo: list[Job] = []
     skipped: list[Job] = []
     refused: list[Job] = []
+    inside: set[Path] = set()  # folders of the output that are no links
     for job in jobs:
-        if job.target is None or not os.path.lexists(job.target):
+        if job.resume and job.target is not None:
+            _refuse_links(job.target, len(job.relative.parts) - 1, inside)
+        # A link that leads nowhere is no file that an earlier run has finished; it is replaced, not followed.
+        there = job.target is not None and (os.path.exists if job.resume else os.path.lexists)(job.target)
+        if job.target is None or not there:
             todo.append(job)
             continue
         if job.target.is_dir() and not job.target.is_symlink():
             raise RefusedError(f"output {printable(job.target)} is a folder")
+        if job.resume and not job.target.is_file():
+            raise RefusedError(f"output {printable(job.target)} is there, and not a regular file")
         action = on_exists or ("skip" if job.resume else "error")
         {"skip": skipped, "overwrite": todo, "error": refused}[action].append(job)
     if refused:
@@ -242,6 +253,16 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
         name = printable(refused[0].target or "")
         raise RefusedError(f"output {name}{more} exists; use --on-exists skip or --on-exists overwrite")
     return todo, skipped
+
+
+def _refuse_links(target: Path, depth: int, inside: set[Path]) -> None:
+    """Refuse a target if one of the `depth` folders above it is a link: it might lead out of the output folder."""
+    for folder in list(target.parents)[:depth]:
+        if folder in inside:
+            return
+        if folder.is_symlink():
+            raise RefusedError(f"output folder {printable(folder)} is a link; remove it, or name another -o")
+        inside.add(folder)
 
 
 def check_writable(targets: Iterable[Path | None]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from denoise_cli.errors import OutputError, choice
 
-WHOLE_LIMIT = 178_956_970  # pixels of one frame, where the decoder holds it whole; Pillow's own error limit
+WHOLE_LIMIT = 1 << 26  # pixels of one frame, where the decoder holds it whole: 700 MB at most
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Codec:
     frames: bool = False
     side: int = 10_000_000  # the longest side in pixels; libvips' own limit
     whole: bool = False  # the decoder holds a frame as a whole
+    mapped: bool = False  # libvips would map the file into memory
     options: Callable[[Traits], dict[str, Any]] = lambda traits: {}
 
 
@@ -92,7 +93,7 @@ CODECS = {
     "png": Codec((".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), "pngload", "pngsave", (8, 16), options=_png),
     "jpeg": Codec(
         (".jpg", ".jpeg", ".jpe", ".jfif"), re.compile(rb"\xff\xd8\xff"), "jpegload", "jpegsave",
-        colours=("gray", "RGB", "CMYK"), alpha=False, side=65_500, options=_jpeg,
+        colours=("gray", "RGB", "CMYK"), alpha=False, side=65_500, mapped=True, options=_jpeg,
     ),
     "tiff": Codec(
         (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), "tiffload", "tiffsave",
@@ -100,11 +101,11 @@ CODECS = {
     ),
     "webp": Codec(
         (".webp",), re.compile(rb"RIFF....WEBP", re.S), "webpload", "webpsave",
-        colours=("RGB",), frames=True, side=16_383, whole=True, options=_webp,
+        colours=("RGB",), frames=True, side=16_383, whole=True, mapped=True, options=_webp,
     ),
     "gif": Codec(
         (".gif",), re.compile(rb"GIF8[79]a"), "gifload", "gifsave",
-        colours=("RGB",), frames=True, side=65_535, whole=True, options=_gif,
+        colours=("RGB",), frames=True, side=65_535, whole=True, mapped=True, options=_gif,
     ),
     "avif": Codec(
         (".avif",), re.compile(rb"....ftyp(avif|avis|mif1)", re.S), "heifload", "heifsave",

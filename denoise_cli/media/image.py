@@ -9,6 +9,7 @@ Pixels are never rotated: the orientation tag is kept with the pixels it was wri
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,11 +22,12 @@ import numpy as np
 from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError
 from denoise_cli.media import pillow, probe, vips
 from denoise_cli.media.beside import Target, full_disk, printable
-from denoise_cli.media.formats import CODECS, WHOLE_LIMIT, Traits, detect, fit
+from denoise_cli.media.formats import CODECS, Traits, detect, fit
+from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
 from denoise_cli.signal import Header, Signal, gather
 
-MAX_PIXELS = 1_000_000_000  # all frames together
+LONGEST_FILE = 1 << 29  # bytes, of the formats that libvips reads into memory as they are
 BLOCK_SAMPLES = 1 << 23  # a picture up to this is one block: 2.8 megapixels of RGB, 32 MiB as float32
 STREAM_SAMPLES = 1 << 21  # a larger one comes in blocks of at most so many samples
 KEEP_ALL, KEEP_EXIF = 0b111111, 0b000001  # VipsForeignKeep
@@ -55,13 +57,14 @@ STRUCTURE = {
 class ImageSource:
     """An open picture; a ``Source``. The file must stay open until the sink made by ``save_to`` is committed."""
 
-    def __init__(self, file: BinaryIO, name: str, max_pixels: int):
+    def __init__(self, file: BinaryIO, name: str, limits: Limits):
         self.name = name
         self.file = file
         self._format = _format(file)
         if reason := probe.unsupported(file, self._format):
             raise InputError(reason)
-        self._max_pixels = max_pixels
+        self._limits = limits
+        self._keep: list[object] = []  # what libvips reads from calls back into us: it must outlive the images
         self._image = self._open()
         image = self._image
         interpretation = str(image.interpretation)
@@ -69,6 +72,8 @@ class ImageSource:
             raise InputError(f"{image.format} samples are not supported; choose from 8 or 16 bits, or 32-bit float")
         if interpretation not in COLOURS and interpretation != "multiband":
             raise InputError(f"{interpretation} colours are not supported; convert the file to RGB")
+        if image.bands > limits.channels:
+            raise InputError(f"{image.bands} channels; the limit is {limits.channels}")
         colour, channels = COLOURS.get(interpretation, (f"{image.bands}-band", image.bands))
         height = image.get_page_height()
         bits = DTYPES[image.format]
@@ -138,22 +143,33 @@ class ImageSource:
             return image.extract_band(channels, n=image.bands - channels)
 
     def _open(self):
-        max_pixels = self._max_pixels
+        most, most_whole = self._limits.pixels, min(self._limits.pixels, self._limits.whole)
         codec = CODECS[self._format]
         if codec.loader:
             # A quiet half-picture is worse than none: what the decoder calls an error is one.
             options = {"access": "sequential", "fail_on": "error"} | ({"n": -1} if codec.frames else {})
-            image = getattr(vips.Image, f"{codec.loader}_source")(vips.source(self.file.fileno()), **options)
+            image = getattr(vips.Image, f"{codec.loader}_source")(self._bytes(codec.mapped), **options)
             whole = codec.whole or "interlaced" in image.get_fields()  # no row is whole before the last pass
             height = image.get_page_height()
-            _check_size(image.width, height, height, min(max_pixels, WHOLE_LIMIT) if whole else max_pixels)
-            _check_size(image.width, height, image.height, max_pixels)
+            _check_size(image.width, height, height, most_whole if whole else most)
+            _check_size(image.width, height, image.height, most)
+            if image.height // height > self._limits.frames:
+                raise InputError(f"{image.height // height} frames; the limit is {self._limits.frames}")
             return image
         opened = pillow.Opened(self.file, self._format)
-        _check_size(opened.width, opened.height, opened.height, min(max_pixels, WHOLE_LIMIT))
+        _check_size(opened.width, opened.height, opened.height, most_whole)
         image = vips.from_array(opened.array())
         dpi = opened.dpi()
         return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4) if dpi else image
+
+    def _bytes(self, mapped: bool):
+        if not mapped:
+            return vips.source(self.file.fileno())
+        length = self.file.seek(0, os.SEEK_END)
+        if length > LONGEST_FILE:
+            raise InputError(f"{length:,} bytes are more than the limit of {LONGEST_FILE:,} for {self._format}")
+        self._keep.append(source := vips.shielded(self.file.fileno()))
+        return source
 
     def save_to(
         self, target: Target, *, format: str | None = None, depth: Literal[8, 16, "float"] | None = None
@@ -255,7 +271,7 @@ class ImageSink:
             pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
 
 
-def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
+def open_image(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> ImageSource:
     """Open a picture by its content.
 
     Parameters
@@ -265,8 +281,8 @@ def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Im
         Names never reach a codec, which would trip over those that are no UTF-8 or end in ``[...]``.
     name
         For messages.
-    max_pixels
-        All frames together. Formats that are decoded whole are limited to 178,956,970 in a frame besides.
+    limits
+        On pixels, frames and channels.
 
     Raises
     ------
@@ -275,7 +291,7 @@ def open_image(file: BinaryIO, name: str, *, max_pixels: int = MAX_PIXELS) -> Im
     """
     with reading(printable(name), named=False), ExitStack() as stack:
         stack.callback(file.close)
-        source = ImageSource(file, printable(name), max_pixels)
+        source = ImageSource(file, printable(name), limits)
         stack.pop_all()
         return source
 
@@ -328,7 +344,8 @@ def _format(file: BinaryIO) -> str:
 def _check_size(width: int, height: int, rows: int, limit: int) -> None:
     if width * rows > limit:
         frames = f", {rows // height} frames" if rows > height else ""
-        raise InputError(f"{width} x {height} pixels{frames} are more than the limit of {limit:,} pixels")
+        size = f"{width} x {height} pixels{frames}"
+        raise InputError(f"{size} are more than the limit of {limit:,} pixels; --max-pixels allows more")
 
 
 def _interpretation(traits: Traits) -> str:

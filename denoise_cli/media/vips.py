@@ -25,6 +25,7 @@ pyvips.cache_set_max(0)  # each file is read once: a cache of operations would o
 
 FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}  # numpy's names -> libvips'
 SPOOL_PIECE = 1 << 24  # bytes
+FURTHEST = 1_000_000_000  # bytes; an offset above it libvips takes for none at all, without an error
 
 Error = pyvips.Error
 Image = pyvips.Image
@@ -36,6 +37,34 @@ def source(fd: int):
     """Read from an open file, wherever its position is, from the start."""
     os.lseek(fd, 0, os.SEEK_SET)  # libvips dups the descriptor, and a dup shares the position
     return pyvips.Source.new_from_descriptor(fd)
+
+
+def shielded(fd: int):
+    """Read from an open file as `source` does, but by calls of read only; hold on to it for as long as the image.
+
+    libvips maps some files into memory, and then a file that shrinks meanwhile ends the process.
+    """
+    position = 0
+
+    def read(size: int) -> bytes:
+        nonlocal position
+        try:
+            data = os.pread(fd, size, position)
+        except OSError:  # cannot pass through C; the decoder meets the end of the file instead
+            return b""
+        position += len(data)
+        return data
+
+    def seek(offset: int, whence: int) -> int:
+        nonlocal position
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: position, os.SEEK_END: os.fstat(fd).st_size}[whence]
+        position = max(0, origin + offset)
+        return position
+
+    custom = pyvips.SourceCustom()
+    custom.on_read(read)
+    custom.on_seek(seek)
+    return custom
 
 
 def target(fd: int):
@@ -77,10 +106,14 @@ def from_spool(fd: int, shape: tuple[int, int, int], dtype: np.dtype):
     step = max(1, SPOOL_PIECE // stride)
     options = {"format": FORMATS[dtype.name], "access": "sequential"}
     name = f"/dev/fd/{fd}"  # one that opens it once more, with a position of its own
-    pieces = [
-        Image.rawload(name, width, min(step, height - y), bands, offset=y * stride, **options)
-        for y in range(0, height, step)
-    ]
+
+    def piece(y: int):
+        rows = min(step, height - y)
+        first = min(y, FURTHEST // stride)
+        image = Image.rawload(name, width, y - first + rows, bands, offset=first * stride, **options)
+        return image.crop(0, y - first, width, rows) if y > first else image
+
+    pieces = [piece(y) for y in range(0, height, step)]
     # All cells of an array are as tall as the tallest, so the last piece, a shorter one, comes with rows below it.
     return Image.arrayjoin(pieces, across=1).crop(0, 0, width, height)
 

@@ -4,6 +4,7 @@
     pictures        pictures.py  PSNR, SSIM, residual       noise.py  NoiseMeter, 8-bit steps
     recordings      sound.py     SI-SDR, SNR, spectra       floor.py  LevelMeter, dB of full scale
     speech          speech.py    STOI, PESQ (optional packages)
+    anything                                                reconstruction.py  ErrorMeter, for anomalies
 
 Every comparison is called as ``metric(x, reference)``, with the sampling rate third for recordings. numpy is
 all that loading this takes.
@@ -12,12 +13,13 @@ all that loading this takes.
 from denoise_cli.metrics.floor import LevelMeter, noise_level
 from denoise_cli.metrics.noise import FLATTEST, NoiseMeter, noise_std
 from denoise_cli.metrics.pictures import STEPS, WINDOW, ResidualMeter, mse, psnr, residual, ssim
+from denoise_cli.metrics.reconstruction import ErrorMeter
 from denoise_cli.metrics.sound import NoScore, log_spectral_distance, segmental_snr, si_sdr, snr
 from denoise_cli.metrics.speech import pesq, stoi
 
 __all__ = [
     "FLATTEST", "STEPS", "WINDOW",
-    "LevelMeter", "NoScore", "NoiseMeter", "ResidualMeter",
+    "ErrorMeter", "LevelMeter", "NoScore", "NoiseMeter", "ResidualMeter",
     "log_spectral_distance", "mse", "noise_level", "noise_std", "pesq", "psnr", "residual", "segmental_snr",
     "si_sdr", "snr", "ssim", "stoi",
 ]  # fmt: skip

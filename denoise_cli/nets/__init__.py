@@ -11,10 +11,17 @@ from torch import nn
 from denoise_cli.errors import UsageError, choice
 from denoise_cli.nets.band_mixer import BandMixer
 from denoise_cli.nets.conv_dae import ConvDAE
+from denoise_cli.nets.dense import Dense
 from denoise_cli.nets.dncnn import DnCNN
+from denoise_cli.nets.latent_dae import LatentDAE
+from denoise_cli.nets.series import SeriesDAE
 from denoise_cli.nets.unet import UNet
 
-NETS: dict[str, Any] = {"unet": UNet, "dncnn": DnCNN, "conv-dae": ConvDAE, "band-mixer": BandMixer}
+NETS: dict[str, Any] = {
+    "unet": UNet, "dncnn": DnCNN, "conv-dae": ConvDAE, "latent-dae": LatentDAE,
+    "band-mixer": BandMixer,
+    "dense": Dense, "series": SeriesDAE,
+}  # fmt: skip
 
 
 def build(arch: str, config: Mapping[str, Any]) -> nn.Module:

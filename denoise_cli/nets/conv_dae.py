@@ -20,7 +20,7 @@ class ConvDAE(nn.Module):
         channels: int = 1
         width: int = 32
 
-    multiple = 4
+    multiple = latent_stride = 4
     bounded = True  # the output is a probability, so binary cross-entropy is defined
     default_loss = "bce"
 
@@ -28,6 +28,7 @@ class ConvDAE(nn.Module):
         super().__init__()
         self.config = config
         c, w = config.channels, config.width
+        self.latent = w
         self.encoder = nn.Sequential(
             nn.Conv2d(c, w, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(w, w, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -38,5 +39,13 @@ class ConvDAE(nn.Module):
             nn.Conv2d(w, c, 3, padding=1), nn.Sigmoid(),
         )  # fmt: skip
 
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, width, H / 4, W / 4)."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The inverse of shapes."""
+        return self.decoder(z)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder(x))
+        return self.decode(self.encode(x))

@@ -77,7 +77,7 @@ def restore(state: State, options: Options, path: Path) -> State:
     with _refusing(path, "this run"):
         tensors, about = _read(path)
         now, then = json.loads(json.dumps(asdict(options))), _typed(about, "options", dict)
-        for key in sorted(set(now) - {"steps", "max_time"}):  # a longer run may go on from a shorter one
+        for key in sorted(set(now) - {"steps", "epochs", "max_time"}):  # a longer run may go on from a shorter one
             was = then.get(
                 key, getattr(type(options), key, None)
             )  # an older checkpoint lacks what was not yet there

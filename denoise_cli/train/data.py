@@ -97,7 +97,7 @@ def is_gray(picture: np.ndarray) -> bool:
 
 
 class Patches(Stream[Batch]):
-    """Random crops in the eight orientations, each picture equally likely.
+    """Random crops, in the eight orientations if `augment`, each picture equally likely.
 
     `noise` corrupts them on the device. `gray` is the share of samples that a colour model sees as one gray
     channel, three times.
@@ -114,10 +114,12 @@ class Patches(Stream[Batch]):
         batch_size: int,
         seed: int,
         gray: float = 0.0,
+        augment: bool = True,
     ):
         self.noise = noise
         self.pictures = [_at_least(p, patch) for p in pictures]
         self.patch, self.batch_size, self.seed, self.gray = patch, batch_size, seed, gray
+        self.augment = augment
         self.is_gray = [is_gray(p) for p in pictures]
 
     def batch(self, step: int) -> Batch:
@@ -128,7 +130,7 @@ class Patches(Stream[Batch]):
             picture = self.pictures[index]
             top, left = (int(rng.integers(n - self.patch + 1)) for n in picture.shape[1:])
             patch = picture[:, top : top + self.patch, left : left + self.patch]
-            turn = int(rng.integers(8))
+            turn = int(rng.integers(8)) if self.augment else 0
             patch = np.rot90(patch, turn % 4, (1, 2))
             patch = patch[:, :, ::-1] if turn >= 4 else patch
             patch = patch.astype(np.float32) / 255 if patch.dtype == np.uint8 else patch

@@ -14,11 +14,12 @@ import onnxruntime
 import torch
 from torch import nn
 
-from denoise_cli.card import METADATA_KEY, ModelCard
+from denoise_cli.card import LATENT, METADATA_KEY, ModelCard
 from denoise_cli.errors import TrainingError
 from denoise_cli.media.files import Replacing
+from denoise_cli.media.layout import TABULAR
 
-TOLERANCE = 1e-4  # largest allowed difference between torch and onnxruntime, in units of the signal
+TOLERANCE = 1e-4  # largest allowed difference between torch and onnxruntime, in units of the signal; tables: of std
 
 
 def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, float]:
@@ -48,21 +49,43 @@ def _to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
     if card.kind == "audio":
         inputs: tuple[torch.Tensor, ...] = (torch.rand(2, 2, 8 * card.multiple),)
         names, shapes = ["x"], [{0: dynamic, 1: dynamic, 2: dynamic}]
+    elif card.kind == "series":
+        inputs = (torch.rand(2, card.channels, 8 * card.multiple),)
+        names, shapes = ["x"], [{0: dynamic, 2: dynamic}]
+    elif card.kind == "table":
+        inputs, names, shapes = (torch.rand(8, card.channels),), ["x"], [{0: dynamic}]
     else:
         side = 8 * card.multiple
         inputs = (torch.rand(2, card.channels, side, side + card.multiple),)
         names, shapes = ["x"], [{0: dynamic, 2: dynamic, 3: dynamic}]
     if card.noise_input:
         inputs, names, shapes = (*inputs, torch.rand(2)), [*names, "sigma"], [*shapes, {0: dynamic}]
+    outputs = ["y"]
+    if card.latent:
+        net, outputs = _Halves(net), ["y", LATENT]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own insides
         program = torch.onnx.export(
             net, inputs, dynamo=True, external_data=False, verbose=False,
-            input_names=names, output_names=["y"], dynamic_shapes=tuple(shapes),
+            input_names=names, output_names=outputs, dynamic_shapes=tuple(shapes),
         )  # fmt: skip
     assert program is not None, "the dynamo exporter returns its program"
-    return program.model_proto
+    model = program.model_proto
+    del model.graph.output[1:]  # the bottleneck keeps its name within the graph: there it is cut in two
+    return model
+
+
+class _Halves(nn.Module):
+    """Shows the exporter the bottleneck of a net, so that it has a name."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        z = self.net.encode(x)  # type: ignore[operator]
+        return self.net.decode(z), z  # type: ignore[operator]
 
 
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
@@ -77,11 +100,15 @@ def _feed(card: ModelCard, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _parity(net: nn.Module, session: onnxruntime.InferenceSession, card: ModelCard) -> float:
-    x = _recording(card) if card.kind == "audio" else _picture(card, 16 * card.multiple)
+    unit: np.ndarray | float = 1.0
+    if card.kind in TABULAR:
+        x, unit = _table(card)
+    else:
+        x = _recording(card) if card.kind == "audio" else _picture(card, 16 * card.multiple)
     feed = _feed(card, x)
     with torch.no_grad():
         ours = net(*[torch.from_numpy(v) for v in feed.values()]).numpy()
-    return float(np.abs(session.run(None, feed)[0] - ours).max())
+    return float((np.abs(session.run(None, feed)[0] - ours) / unit).max())
 
 
 def _picture(card: ModelCard, side: int) -> np.ndarray:
@@ -99,6 +126,18 @@ def _recording(card: ModelCard) -> np.ndarray:
     tones = np.sin(0.05 * time) * np.sin(0.0005 * time) + np.sin(0.31 * time) * np.cos(0.001 * time)
     noise = rng.standard_normal((2, len(time)), dtype=np.float32)
     return (0.2 * tones + 0.05 * noise)[None].astype(np.float32)
+
+
+def _table(card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
+    """Values about the columns' means, one in five missing, (64, F) or (1, C, T); and the unit of each."""
+    rng = np.random.default_rng(0)
+    shape = (64, card.channels) if card.kind == "table" else (1, card.channels, 64 * card.multiple)
+    axes = (1, -1) if card.kind == "table" else (1, -1, 1)
+    mean, std = (np.asarray(v or d, np.float32).reshape(axes) for v, d in ((card.mean, [0.0]), (card.std, [1.0])))
+    x = (mean + std * rng.standard_normal(shape)).astype(np.float32)
+    x[rng.random(shape) < 0.2] = np.nan
+    # float32 itself keeps a value no better than to this share of its mean.
+    return x, np.maximum(std, 1e-3 * np.abs(mean))
 
 
 def receptive_radius(net: nn.Module, card: ModelCard, side: int = 768) -> int:

@@ -74,7 +74,7 @@ def fit(
     paths = Paths(output)
     check_output(output, resume, overwrite)
     where = pick_device(device)
-    options = task.options
+    options = task.options.counted(task.count)
     if options.net.get("noise_map"):
         raise UsageError("training tells a net no noise level yet: leave --net noise_map out")
     torch.manual_seed(options.seed)
@@ -180,17 +180,23 @@ def _card(
 ) -> ModelCard:
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " processor"
     settings = dataclasses.asdict(options)
-    for elsewhere in ("arch", "net", "noise", "steps"):
+    for elsewhere in ("arch", "net", "noise", "steps", "epochs"):
         del settings[elsewhere]
     training: dict[str, Any] = {
         "steps": state.step, "seconds": round(state.elapsed), "files": task.count, "hardware": hardware,
         "threads": torch.get_num_threads(), "torch": torch.__version__, **settings, "lr": options.rate,
     }  # fmt: skip
+    if options.epochs is not None:
+        training["epochs"] = options.epochs
+    if recipe := describe.get("recipe"):
+        training["recipe"] = recipe
     return ModelCard(
         name=describe.get("name", "model"),
         kind=task.kind,
         multiple=getattr(net, "multiple", 1),
         noise_input=bool(options.net.get("noise_map", False)),
+        latent=getattr(net, "latent", 0),
+        latent_stride=getattr(net, "latent_stride", 1),
         arch=options.arch,
         net=dict(options.net),
         command=describe.get("command", ""),

@@ -12,7 +12,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ class Options:
     fgsm: float = 0.0  # largest change of an adversarial input; 8-bit steps, of recordings full scale = 1
     amp: bool = False  # bfloat16 autocast
     seed: int = 0
+    augment: bool = True  # pictures: turned and mirrored in eight ways
+    epochs: float | None = None  # as many steps as show every file, or picture of a stack, so often
     steps: int | None = None  # with max_time: whichever ends first
     max_time: float | None = None  # seconds; the schedule ends with it
 
@@ -75,9 +77,9 @@ class Options:
             raise UsageError(choice("loss", self.loss, LOSSES))
         if self.optimiser not in OPTIMISERS:
             raise UsageError(choice("optimiser", self.optimiser, OPTIMISERS))
-        if self.steps is None and self.max_time is None:
-            raise UsageError("say when to stop: --steps N or --max-time 20m")
-        for name in ("lr", "batch_size", "patch", "clip", "steps", "max_time"):
+        if self.steps is None and self.max_time is None and self.epochs is None:
+            raise UsageError("say when to stop: --steps N, --epochs N or --max-time 20m")
+        for name in ("lr", "batch_size", "patch", "clip", "steps", "max_time", "epochs"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
@@ -90,6 +92,13 @@ class Options:
             raise UsageError(f"--ema must be at least 0 and below 1, not {self.ema:g}")
         if self.noise:
             corrupt.parse(self.noise)
+
+    def counted(self, count: int) -> Options:
+        """The same with epochs of so many samples turned into steps; whichever of the two is less counts."""
+        if self.epochs is None:
+            return self
+        steps = math.ceil(count * self.epochs / self.batch_size)
+        return replace(self, steps=steps if self.steps is None else min(steps, self.steps))
 
     @property
     def rate(self) -> float:
@@ -148,7 +157,7 @@ def train(
     good state.
     """
     device = next(state.net.parameters()).device
-    loss_of = LOSSES[options.loss]
+    loss_of = stream.judged(LOSSES[options.loss])
     generator = torch.Generator(device)
     pair = perturb.pairs(stream, state.net, loss_of, options.fgsm, options.amp)
     state.net.train()

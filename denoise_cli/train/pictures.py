@@ -51,11 +51,14 @@ class Pictures:
         if channels not in (1, 3):
             raise UsageError(choice("number of channels", channels, (1, 3)))
         self.channels: int = channels
-        try:
-            corrupt.parse(options.noise).check(Header("image", channels, None))
-        except InputError as error:
-            raise UsageError(f"--noise {options.noise}: {error}") from None
         self.options = dataclasses.replace(options, net={**options.net, "channels": channels})
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        try:
+            corrupt.parse(self.options.noise).check(Header("image", self.channels, None))
+        except InputError as error:
+            raise UsageError(f"--noise {self.options.noise}: {error}") from None
 
     def check(self, net: nn.Module) -> None:
         multiple = getattr(net, "multiple", 1)
@@ -71,7 +74,7 @@ class Pictures:
         pool = data.load(self.training, self.channels, skip, least=o.patch, seed=o.seed)
         held = data.load(self.validation, self.channels, skip) if self.validation else []
         self.examples = _examples(held, o)
-        self.stream = data.Patches(pool, corrupt.parse(o.noise), o.patch, o.batch_size, o.seed, o.gray)
+        self.stream = data.Patches(pool, corrupt.parse(o.noise), o.patch, o.batch_size, o.seed, o.gray, o.augment)
 
     def card(self) -> dict[str, Any]:
         return {"channels": self.channels, "noise": self.options.noise}

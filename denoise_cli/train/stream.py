@@ -36,6 +36,10 @@ class Stream(Generic[T]):
         noisy, clean = self.pair(batch, device, generator)
         return noisy + (attack(clean) - clean), clean
 
+    def judged(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of (output, clean side of a pair), from one of values in the unit of the loss."""
+        return loss
+
     def batches(self, start: int, ahead: int = 4) -> Iterator[T]:
         """Batches of steps start, start + 1, ..., made by a thread that runs at most `ahead` before."""
         ready: queue.Queue[T | BaseException] = queue.Queue(ahead)

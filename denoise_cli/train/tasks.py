@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from PIL.Image import Image
@@ -18,16 +18,22 @@ from denoise_cli.media import files
 from denoise_cli.train.loop import Options
 from denoise_cli.train.stream import Stream
 
+T = TypeVar("T")
+
 HELD_OUT = 90  # without --val, one file in so many is held out (at least one, if there are four or more)
 
 
 class Task(Protocol):
     """Made from folders, which it lists and refuses; `load` then reads them."""
 
-    kind: str  # of the card
     metric: str  # what `validate` returns, in dB: "PSNR"
     options: Options  # as given, with what the files decide filled in
     count: int  # files to train on
+
+    @property
+    def kind(self) -> str:
+        """That of the card."""
+        ...
 
     @property
     def stream(self) -> Stream[Any]:
@@ -80,7 +86,7 @@ def split(clean: Path, val: Path | None, suffixes: frozenset[str], what: str) ->
     return [path for path in everything if path not in set(held)], held
 
 
-def held_out(paths: Sequence[Path]) -> list[Path]:
+def held_out(paths: Sequence[T]) -> list[T]:
     return list(paths[::HELD_OUT]) if len(paths) >= 4 else []
 
 

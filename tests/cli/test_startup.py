@@ -68,7 +68,10 @@ def commands() -> dict[str, object]:
     return typer.main.get_command(app).commands
 
 
-@pytest.mark.parametrize("name", ["corrupt", "train", "run", "denoise", "eval"])
+COMMANDS = ["corrupt", "decode", "denoise", "encode", "eval", "propagate", "quantise", "quantize", "run", "train"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_every_option_has_a_help_text(name, capsys):
     command = commands()[name]
     assert len(command.help) > 20
@@ -81,7 +84,7 @@ def test_every_command_and_every_option_has_a_help_text(name, capsys):
 
 
 def test_no_command_is_left_out_above():
-    assert sorted(commands()) == ["corrupt", "denoise", "eval", "run", "train"]
+    assert sorted(commands()) == COMMANDS
 
 
 TRAIN = "train x -o m.onnx --steps 1"

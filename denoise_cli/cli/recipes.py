@@ -1,0 +1,57 @@
+"""``denoise train --recipe``: options by name, which those of the command line overrule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from denoise_cli.cli import screen
+
+STAGE = "denoise.stage"  # where the context keeps which stage of a recipe is being trained, but for the last
+
+
+def option(context: typer.Context, name: str | None) -> str | None:
+    """Take the defaults of a command from a recipe, that of its last stage; ``help`` lists them all."""
+    from denoise_cli import recipes
+
+    if name == "help":
+        screen.table(["recipe", "what"], [[name, recipe.about] for name, recipe in recipes.RECIPES.items()])
+        raise typer.Exit
+    if name is not None:
+        context.default_map = dict(recipes.stages(name)[-1])
+    return name
+
+
+def title(context: typer.Context, name: str | None) -> str:
+    """What the card says of the recipe."""
+    return (name or "") + (f", stage {context.meta[STAGE]}" if STAGE in context.meta else "")
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def earlier_stages(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> Path | None:
+    """Train all but the last stage of a recipe: model.1.onnx, ...; returns the checkpoint for the last one.
+
+    A stage whose model is there is not done again under --resume; one that is half done goes on.
+    """
+    from denoise_cli import recipes
+
+    output, init = values["output"], values["init"]
+    if values["recipe"] is None or STAGE in context.meta:
+        return init
+    for number, stage in enumerate(recipes.stages(values["recipe"])[:-1], 1):
+        path = output.with_suffix(f".{number}.onnx")
+        if not (values["resume"] and path.exists()):
+            wanted = {key: value for key, value in stage.items() if not given(context, key)}
+            context.meta[STAGE] = number
+            train(**{**values, **wanted, "output": path, "init": init})
+            del context.meta[STAGE]
+        init = path.with_suffix(".ckpt")
+    return init

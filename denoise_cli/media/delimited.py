@@ -1,0 +1,262 @@
+"""Tables as text: .csv and .tsv. What is not modelled, and every number that did not change, is written as it came.
+
+A first pass learns what there is: the delimiter, whether names stand on top, which columns are numbers, and with
+how many decimals. It costs as much as reading, and makes the second pass free of surprises in its millionth row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from denoise_cli.errors import InputError, printable
+from denoise_cli.media.beside import Target
+
+DELIMITERS = ",;\t"
+MISSING = frozenset({"", "nan", "na", "n/a", "null"})  # in any case
+SAMPLE_LINES = 50  # that the delimiter is told by
+LONGEST_LINE = 1 << 22  # characters
+CELLS = 1 << 18  # of a chunk, about: 20 MB as text
+CHUNK_ROWS = 1 << 14
+BOM = b"\xef\xbb\xbf"
+PLAIN_DECIMALS = 6  # beyond them the shortest number that reads back is written
+
+
+@dataclass
+class Column:
+    """What the first pass learnt of one column."""
+
+    numbers: int = 0
+    missing: int = 0
+    text: str | None = None  # the first cell that is no number, ...
+    text_row: int = 0  # ... and its row, counted from 1 as an editor does
+    decimals: int = 0
+    scientific: bool = False
+    token: str | None = None  # how the first missing value was written
+
+    def see(self, cell: str, row: int) -> None:
+        try:
+            value = number(cell)
+        except ValueError:
+            if self.text is None:
+                self.text, self.text_row = cell, row
+            return
+        if math.isnan(value):
+            self.missing += 1
+            self.token = cell if self.token is None else self.token
+            return
+        self.numbers += 1
+        text = cell.strip().lower()
+        if "e" in text:
+            self.scientific = True
+        elif "." in text:
+            self.decimals = max(self.decimals, len(text) - text.index(".") - 1)
+
+    def written(self, value: float) -> str:
+        """A number as the others of this column are written."""
+        if math.isnan(value):
+            return self.token or ""
+        if self.scientific or self.decimals > PLAIN_DECIMALS or not self.numbers:
+            return str(np.float32(value))
+        text = f"{value:.{self.decimals}f}"
+        return text if text.strip("-0.") else text.lstrip("-")  # no minus before a zero
+
+
+def number(cell: str) -> float:
+    """The value of a cell, NaN for a missing one; raises ValueError for text. May be infinite."""
+    text = cell.strip()
+    if text.lower() in MISSING:
+        return math.nan
+    if "_" in text:  # which Python would take for 1_000
+        raise ValueError(text)
+    return float(text)
+
+
+class Delimited:
+    """A delimited file, opened for any number of passes."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.bom = _head(file, 3) == BOM
+        self.delimiter, self.newline = self._sniff()
+        self.rows = 0
+        columns: list[Column] = []
+        first: list[str] = []
+        for line, row in self._rows():
+            if not columns:
+                columns, first, start = [Column() for _ in row], row, line
+                continue
+            self.rows += 1
+            for column, cell in zip(columns, row, strict=True):
+                column.see(cell, line)
+        if not first:
+            raise InputError("holds no rows")
+        self.named = any(
+            c.numbers and not c.text and _is_text(cell) for c, cell in zip(columns, first, strict=True)
+        )
+        if not self.named:
+            self.rows += 1
+            for column, cell in zip(columns, first, strict=True):
+                column.see(cell, start)
+        if not self.rows:
+            raise InputError("holds no rows below its names")
+        self.names = [printable(cell.strip()) for cell in first] if self.named else ["" for _ in first]
+        self.columns = columns
+        # A column without a name beside others that have one is the index that pandas writes.
+        self.numeric = [c.numbers > 0 and not c.text and (not self.named or bool(n)) for c, n in self._both()]
+        self.format = "csv"
+
+    def _both(self) -> Iterator[tuple[Column, str]]:
+        return zip(self.columns, self.names, strict=True)
+
+    def check(self, index: int) -> None:
+        """Raise InputError where a column that is asked for is not one of numbers."""
+        column, name = self.columns[index], self.names[index]
+        if column.text is not None:
+            shown = printable(column.text)[:40]
+            raise InputError(f'column "{name or index + 1}": "{shown}" in row {column.text_row} is not a number')
+
+    def missing(self, columns: Sequence[int]) -> int | None:
+        return sum(self.columns[c].missing for c in columns)
+
+    def chunks(self, columns: Sequence[int]) -> Iterator[tuple[list[list[str]], np.ndarray]]:
+        """Yield (rows of cells, (n, F) float64 values of `columns`) with NaN where one is missing."""
+        size = max(1, min(CHUNK_ROWS, CELLS // len(self.columns)))
+        held: list[list[str]] = []
+        rows = self._rows()
+        if self.named:
+            next(rows)
+        for _, row in rows:
+            held.append(row)
+            if len(held) == size:
+                yield held, _values(held, columns)
+                held = []
+        if held:
+            yield held, _values(held, columns)
+
+    def writer(self, target: Target, columns: Sequence[int]) -> DelimitedWriter:
+        return DelimitedWriter(self, target, columns)
+
+    def close(self) -> None:
+        """The file is whose it was."""
+
+    def names_as_written(self) -> list[str] | None:
+        return next(row for _, row in self._rows()) if self.named else None
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Rows of equal length, each with the line that it ends in; blank lines are left out."""
+        with _text(self._file) as text:
+            width = 0
+            reader = csv.reader(_lines(text), delimiter=self.delimiter)
+            for row in _reported(reader):
+                if not row:
+                    if width != 1:
+                        continue
+                    row = [""]  # in a single column it is a value that is missing
+                width = width or len(row)
+                if len(row) != width:
+                    raise InputError(f"row {reader.line_num} has {len(row)} cells, the first row has {width}")
+                yield reader.line_num, row
+
+    def _sniff(self) -> tuple[str, str]:
+        with _text(self._file) as text:
+            try:
+                lines = [line for _ in range(SAMPLE_LINES) if (line := text.readline(LONGEST_LINE))]
+            except UnicodeDecodeError:
+                raise InputError("not text in UTF-8") from None
+        if not lines:
+            raise InputError("the file is empty")
+        best, most = DELIMITERS[0], 1
+        for delimiter in DELIMITERS:
+            # The last line of a sample may begin a cell that goes on.
+            sample = lines if len(lines) < SAMPLE_LINES else lines[:-1]
+            widths = {len(row) for row in _reported(csv.reader(sample, delimiter=delimiter)) if row}
+            if len(widths) == 1 and (width := widths.pop()) > most:
+                best, most = delimiter, width
+        if most == 1:  # rows of different length, or one column: take what there is most of, and say what is wrong
+            best = max(DELIMITERS, key=lines[0].count)
+        return best, "\r\n" if lines[0].endswith("\r\n") else "\n"
+
+
+class DelimitedWriter:
+    """Rows as they came, but for the cells that changed."""
+
+    def __init__(self, table: Delimited, target: Target, columns: Sequence[int]):
+        self._table, self._columns = table, columns
+        if table.bom:
+            target.file.write(BOM)
+        self._text = io.TextIOWrapper(target.file, encoding="utf-8", newline="", write_through=False)
+        self._csv = csv.writer(self._text, delimiter=table.delimiter, lineterminator=table.newline)
+        if (names := table.names_as_written()) is not None:
+            self._csv.writerow(names)
+
+    def write(self, raw: Any, values: np.ndarray, changed: np.ndarray) -> None:
+        for i, j in zip(*np.nonzero(changed), strict=True):
+            column = self._columns[j]
+            raw[i][column] = self._table.columns[column].written(float(values[i, j]))
+        self._csv.writerows(raw)
+
+    def finish(self) -> None:
+        self._text.flush()
+
+    def drop(self) -> None:
+        """Let go of the target's file, which is not ours to close."""
+        with suppress(ValueError, OSError):
+            self._text.detach()
+
+
+def _is_text(cell: str) -> bool:
+    try:
+        number(cell)
+    except ValueError:
+        return True
+    return False
+
+
+def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray:
+    return np.array([[number(row[c]) for c in columns] for row in rows], np.float64).reshape(len(rows), -1)
+
+
+def _head(file: BinaryIO, size: int) -> bytes:
+    file.seek(0)
+    return file.read(size)
+
+
+@contextmanager
+def _text(file: BinaryIO) -> Iterator[io.TextIOWrapper]:
+    """The file as text from its beginning; the file itself stays open."""
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        yield text
+    finally:
+        with suppress(ValueError):  # the file may be closed before a pass that was given up is
+            text.detach()
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Lines, none of which takes all the memory."""
+    while line := text.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise InputError(f"a line is longer than {LONGEST_LINE:,} characters")
+        yield line
+
+
+def _reported(reader: Any) -> Iterator[list[str]]:
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except UnicodeDecodeError:
+            raise InputError("not text in UTF-8") from None
+        except csv.Error as error:
+            raise InputError(f"row {reader.line_num}: {error}") from None
+        yield row

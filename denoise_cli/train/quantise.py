@@ -1,0 +1,107 @@
+"""A picture model in 8-bit integers: two to three times faster where a processor multiplies bytes.
+
+    x - conv - blocks [ int8 conv - leaky - int8 conv - + ] - conv - y       weights: int8, a scale a channel
+                                                                             activations: uint8, a scale a tensor
+
+Ranges of activations come from noisy pictures that run through the float model. The first and last layer stay in
+float: they see the picture itself, and their rounding would stay in it; so does the sum of each block, which would
+gather the rounding of all blocks before it.
+After: H. Wu et al., "Integer quantization for deep learning inference: principles and empirical evaluation", 2020.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime import quantization
+
+from denoise_cli import corrupt, media
+from denoise_cli.card import METADATA_KEY, ModelCard
+from denoise_cli.errors import ModelError, TrainingError
+from denoise_cli.media.files import Replacing
+from denoise_cli.model_file import ModelFile
+from denoise_cli.train import data, tasks
+
+PATCHES, SIDE = 64, 256  # pictures of this side that the ranges are taken from
+GRAY = 0.4  # share of them in gray
+INTEGER = ["Conv", "LeakyRelu", "Resize"]
+
+
+class _Calibration(quantization.CalibrationDataReader):
+    """Noisy patches, as onnxruntime wants to be given them."""
+
+    def __init__(self, patches: Iterator[np.ndarray]):
+        self.patches = patches
+
+    def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+        patch = next(self.patches, None)
+        return None if patch is None else {"x": patch}
+
+
+def quantise(
+    model: Path, clean: Path, output: Path, *, seed: int = 0, command: str = "", say: Callable[[str], None] = print
+) -> ModelCard:
+    """Write the int8 form of `model` to `output`; ranges from the pictures in `clean`. Returns its card.
+
+    The metrics of the float model are left out of the card: they are not those of the int8 one.
+    Raises ModelError for what is not a model for pictures in float, TrainingError where no picture can be read.
+    """
+    file = ModelFile.read(model)
+    card, graph = file.card, onnx.load_from_string(file.data)
+    convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
+    if card.kind != "image" or card.noise_input:
+        raise ModelError(f"{model}: only blind models for pictures can be quantised yet")
+    if card.precision != "float" or len(convolutions) < 3:
+        raise ModelError(f"{model}: not a float model of three convolutions or more")
+    patches = _patches(card, clean, seed, say)
+    with tempfile.TemporaryDirectory() as folder, _silence():
+        quantised = Path(folder) / "quantised.onnx"
+        quantization.quantize_static(
+            graph, quantised, _Calibration(patches), quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=INTEGER, per_channel=True, weight_type=quantization.QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8, calibrate_method=quantization.CalibrationMethod.MinMax,
+            nodes_to_exclude=[convolutions[0], convolutions[-1]],
+        )  # fmt: skip
+        result = onnx.load(quantised)
+    del result.metadata_props[:]
+    card = dataclasses.replace(card, precision="int8", metrics={}, command=command or card.command)
+    entry = result.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, card.to_json()
+    written = result.SerializeToString()
+    ModelFile.parse(written, output)  # what could not be opened afterwards is not written
+    with Replacing(output) as target:
+        target.file.write(written)
+        target.commit()
+    return card
+
+
+def _patches(card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]) -> Iterator[np.ndarray]:
+    """(1, C, SIDE, SIDE) each, with the noise that the model was trained on."""
+    paths = tasks.listing(clean, media.IMAGE_SUFFIXES)
+    if not paths:
+        raise TrainingError(f"{clean}: no pictures to take ranges from")
+    chosen = np.random.default_rng(seed).permutation(len(paths))[:PATCHES]
+    pool = data.load([paths[i] for i in sorted(chosen)], card.channels, tasks.skipping(say), least=SIDE, seed=seed)
+    stream = data.Patches(pool, corrupt.parse(card.noise), SIDE, 1, seed, GRAY if card.channels == 3 else 0.0)
+    generator = torch.Generator()
+    for step in range(PATCHES):
+        generator.manual_seed(seed + step)
+        yield stream.pair(stream.batch(step), torch.device("cpu"), generator)[0].contiguous().numpy()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Onnxruntime's advice, on the root logger, is about pre-processing that our exporter has done."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,33 @@
+"""Is a file like those the model knows? Its reconstruction error against the threshold in the model's card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from denoise_cli.metrics import ErrorMeter
+from denoise_cli.pipeline import Result
+from denoise_cli.signal import Kind
+from denoise_cli.workers import Options, Workers
+
+
+class Verdict:
+    """Watches one file go through the model; does nothing unless anomalies are to be flagged."""
+
+    def __init__(self, kind: Kind, workers: Workers, options: Options):
+        self._meter: ErrorMeter | None = None
+        if options.flag:
+            card = workers.session(kind).card  # which Workers has checked for a threshold
+            self._meter, self._limit = ErrorMeter(card.std), float(card.anomaly["threshold"])
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        if self._meter is not None:
+            self._meter.add(x, y)
+
+    def on(self, result: Result) -> Result:
+        """The result of this file with its score and whether it is above the threshold."""
+        if self._meter is None:
+            return result
+        score = self._meter.mean()
+        return replace(result, score=score, anomaly=score > self._limit)

@@ -1,0 +1,114 @@
+"""`denoise encode` and `denoise decode`: files in, latents out, and back under the same names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, denoise, read_png, scene, write_png
+from test_latent import TINY, made
+
+from denoise_cli.session import Session
+
+
+@pytest.fixture(scope="module")
+def latent_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("latent") / "tiny.onnx", **TINY)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for n, name in enumerate(("b.png", "a.png", "sub/c.png")):
+        write_png(tmp_path / "pictures" / name, scene(16, 8, 1, seed=n))
+    return tmp_path / "pictures"
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_folder_there_and_back(command, latent_model, pictures, tmp_path, suffix):
+    z = tmp_path / f"z{suffix}"
+    done = command("encode", pictures, "-o", z, "-m", latent_model)
+    assert (done.code, done.out) == (0, "")
+    assert "3 pictures, 3x2x1 numbers each instead of 128" in done.err
+    if suffix == ".npy":
+        assert np.load(z).shape == (3, 3, 2, 1)
+        about = json.loads((tmp_path / "z.json").read_text())
+        assert about["names"] == ["a.png", "b.png", "sub/c.png"]
+        assert (about["height"], about["width"], about["channels"], about["model"]) == (16, 8, 1, "tiny")
+    done = command("decode", z, "-m", latent_model, "-o", tmp_path / "out")
+    assert (done.code, done.out) == (0, "")
+    session = Session(latent_model, "cpu")
+    for name in ("a.png", "b.png", "sub/c.png"):
+        expected = session(read_png(pictures / name)[None].astype(np.float32) / 255)[0]
+        assert np.array_equal(read_png(tmp_path / "out" / name), np.round(expected * 255).astype(np.uint8))
+
+    assert command("decode", z, "-m", latent_model, "-o", tmp_path / "out").code == 2
+    (tmp_path / "out" / "a.png").unlink()
+    assert command("decode", z, "-m", latent_model, "-o", tmp_path / "out", "--on-exists", "skip").code == 0
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+def test_an_array_file_there_and_back(command, latent_model, tmp_path):
+    x = (np.stack([scene(8, 8, 1, seed=n)[0] for n in range(5)]) * 255).round().astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x_train=x[:2], x_test=x)
+    done = command("encode", f"{tmp_path / 'x.npz'}:x_test", "-o", tmp_path / "z.npy", "-m", latent_model)
+    assert done.code == 0
+    assert np.load(tmp_path / "z.npy").shape == (5, 3)
+    assert command("decode", tmp_path / "z.npy", "-m", latent_model, "-o", tmp_path / "y.npy").code == 0
+    y = np.load(tmp_path / "y.npy")
+    assert (y.shape, y.dtype) == ((5, 8, 8), np.uint8)
+    expected = Session(latent_model, "cpu")(x[:, None].astype(np.float32) / 255)
+    assert np.array_equal(y, np.round(expected[:, 0] * 255).astype(np.uint8))
+    done = command("encode", tmp_path / "x.npz", "-o", tmp_path / "w.npy", "-m", latent_model)
+    assert (done.code, "say which" in done.err) == (2, True)
+
+
+def test_neither_takes_torch(latent_model, pictures, tmp_path):
+    """In a process of its own where torch, onnx and their like cannot be imported."""
+    block = tmp_path / "block"
+    for name in ("torch", "onnx", "onnxscript", "safetensors"):
+        (block / name).mkdir(parents=True)
+        (block / name / "__init__.py").write_text("raise ImportError('not here')")
+    env = {"PYTHONPATH": f"{block}:{ROOT}"}
+    z = tmp_path / "z.npz"
+    assert denoise("encode", pictures, "-o", z, "-m", latent_model, env=env).returncode == 0
+    assert denoise("decode", z, "-o", tmp_path / "out", "-m", latent_model, env=env).returncode == 0
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+
+
+def test_a_bad_or_odd_file_is_named_and_the_others_go_on(command, latent_model, pictures, tmp_path):
+    (pictures / "bad.png").write_text("no picture\n")
+    write_png(pictures / "z.png", scene(8, 8, 1))
+    write_png(pictures / "colour.png", scene(16, 8, 3))
+    done = command("encode", pictures, "-o", tmp_path / "z.npz", "-m", latent_model)
+    assert done.code == 1
+    assert "bad.png" in done.err
+    assert "z.png: is 8x8 with 1 channels, and those before are 8x16 with 1 channels" in done.err
+    assert "colour.png: is 8x16 with 3 channels" in done.err
+    with np.load(tmp_path / "z.npz") as held:
+        assert held["names"].tolist() == ["a.png", "b.png", "sub/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["encode", "pictures", "-o", "z.npy", "-m", "image"], 3, 'model "image" has no bottleneck'),
+        (["encode", "pictures", "-o", "z.txt", "-m", "MODEL"], 2, ".npy or .npz"),
+        (["encode", "absent", "-o", "z.npy", "-m", "MODEL"], 2, "absent: no such file"),
+        (["encode", "-", "-o", "z.npy", "-m", "MODEL"], 2, "not -"),
+        (["encode", "pictures", "-o", "z.npy"], 2, "--model"),
+        (["decode", "absent.npy", "-o", "out", "-m", "MODEL"], 2, "absent.npy: no such file"),
+        (["decode", "pictures/a.png", "-o", "out", "-m", "MODEL"], 2, "latents are .npy or .npz"),
+        (["decode", "pictures/a.png", "-o", "out.png", "-m", "MODEL"], 2, "name a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    command, latent_model, pictures, tmp_path, monkeypatch, arguments, code, named
+):
+    monkeypatch.chdir(tmp_path)
+    done = command(*[latent_model if argument == "MODEL" else argument for argument in arguments])
+    assert (done.code, done.out) == (code, "")
+    assert named in done.err
+    assert done.err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]

@@ -1,0 +1,69 @@
+"""Pictures with holes: what the mask calls missing is filled, and nothing else moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import read_png, scene, write_png
+
+from denoise_cli import denoise
+from denoise_cli.card import ModelCard
+from denoise_cli.errors import UsageError
+from denoise_cli.holes import Holes, value
+from denoise_cli.nets import build, config_of
+from denoise_cli.session import Session
+from denoise_cli.train.export import export
+
+
+@pytest.fixture(scope="module")
+def filler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model that says it was trained with masking noise."""
+    path = tmp_path_factory.mktemp("models") / "filler.onnx"
+    torch.manual_seed(0)
+    net = build("conv-dae", {"channels": 3, "width": 4})
+    card = ModelCard("filler", multiple=net.multiple, noise="gaussian|masking:value=0.5", net=config_of(net))
+    export(net, card, path)
+    return path
+
+
+def test_holes_are_filled_by_the_model_and_all_else_is_kept(command, filler, tmp_path):
+    x = scene(50, 70)
+    hole = np.zeros((1, 50, 70), np.float32)
+    hole[0, 10:20, 30:45] = 1
+    picture, mask = write_png(tmp_path / "x.png", x), write_png(tmp_path / "mask.png", hole)
+    done = command("run", picture, "--mask", mask, "-m", filler, "-o", tmp_path / "y.png", "--strength", 0.3)
+    assert done.code == 0, done.err
+    y, before = read_png(tmp_path / "y.png"), read_png(picture)
+    missing = hole[0] > 0
+    assert np.array_equal(y[:, ~missing], before[:, ~missing])
+    seen = np.where(hole > 0, np.float32(0.5), x)
+    wanted = denoise.array(seen, Session(filler, "cpu")).clip(0, 1) * 255
+    assert np.abs(y - wanted)[:, missing].max() < 0.51, "which saw the value of its training there, not the picture"
+
+
+def test_what_the_model_saw_in_its_holes_is_known():
+    assert value(ModelCard("m", noise="gaussian:std=5+masking:amount=0.2")) == 0
+    assert value(ModelCard("m", noise="gaussian|masking:value=0.25")) == 0.25
+    for noise in ("gaussian:std=5", "", "recorded noise, 0 to 20 dB"):
+        with pytest.raises(UsageError, match="was not trained with masking noise"):
+            value(ModelCard("m", noise=noise))
+
+
+def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_path):
+    picture, small = write_png(tmp_path / "x.png", scene(20, 30)), write_png(tmp_path / "m.png", np.ones((1, 8, 9)))
+    done = command("run", picture, "--mask", small, "-m", filler)
+    assert (done.code, "is 9x8, the picture 30x20" in done.err) == (1, True)
+    done = command("run", picture, "--mask", picture, "-m", model)
+    assert (done.code, "was not trained with masking noise" in done.err) == (2, True)
+    assert command("run", picture, "--mask", tmp_path / "none.png", "-m", filler).code == 2
+    assert command("run", picture, small, "--mask", small, "-m", filler, "-o", tmp_path / "out").code == 2
+    assert not list(tmp_path.glob("*.denoised.*"))
+
+
+def test_light_pixels_are_the_missing_ones(tmp_path):
+    shades = np.array([[[0, 0.4, 0.6, 1]]] * 3)
+    shades[0, 0, 0] = 1  # red is not white
+    assert Holes.read(write_png(tmp_path / "m.png", shades)).missing.tolist() == [[False, False, True, True]]

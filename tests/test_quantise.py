@@ -1,0 +1,112 @@
+"""A model in integers: near its float form, found where it is wanted, refused where it cannot be."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import scene, write_png
+
+from denoise_cli import nets, processor, session
+from denoise_cli.card import ModelCard
+from denoise_cli.errors import ModelError, TrainingError, UsageError
+from denoise_cli.session import Session, choose
+
+CARD = ModelCard(
+    "tiny", channels=3, multiple=4, noise="gaussian:std=0-55", command="denoise train", metrics={"a": 1}
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A float model of random weights, its pictures, and its int8 form."""
+    torch = pytest.importorskip("torch")
+    from denoise_cli.train.export import export
+    from denoise_cli.train.quantise import quantise
+
+    folder = tmp_path_factory.mktemp("quantise")
+    (folder / "clean").mkdir()
+    for seed in range(3):
+        write_png(folder / "clean" / f"{seed}.png", scene(80, 96, seed=seed))
+    torch.manual_seed(0)
+    net = nets.build("unet", {"widths": (16, 32), "blocks": (1, 1)})
+    with torch.no_grad():
+        net.head.weight *= 10  # or nothing that is quantised would show
+    export(net, CARD, folder / "model.onnx")
+    quantise(folder / "model.onnx", folder / "clean", folder / "model.int8.onnx", say=lambda line: None)
+    return folder
+
+
+def test_integers_give_nearly_what_floats_give(folder):
+    x = (scene(64, 64, seed=7) + np.random.default_rng(0).normal(0, 0.1, (3, 64, 64))).clip(0, 1)[None]
+    floats, integers = (Session(folder / name, "cpu")(x) for name in ("model.onnx", "model.int8.onnx"))
+    change = np.sqrt(np.square(floats - x).mean())
+    error = np.sqrt(np.square(integers - floats).mean())
+    assert change > 0.01, "the net does something"
+    assert 0 < error < 0.1 * change
+
+
+def test_the_file_holds_bytes_and_its_card_says_so(folder):
+    assert (folder / "model.int8.onnx").stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size
+    card = Session(folder / "model.int8.onnx", "cpu").card
+    assert card.precision == "int8"
+    assert card.metrics == {}, "those of the float model are not its own"
+    assert (card.name, card.halo, card.noise) == (
+        "tiny",
+        Session(folder / "model.onnx", "cpu").card.halo,
+        CARD.noise,
+    )
+
+
+def test_what_cannot_be_quantised_is_refused(folder, tmp_path):
+    from denoise_cli.train.quantise import quantise
+
+    with pytest.raises(ModelError, match="not a float model"):
+        quantise(folder / "model.int8.onnx", folder / "clean", tmp_path / "again.onnx")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match="no pictures"):
+        quantise(folder / "model.onnx", tmp_path / "empty", tmp_path / "none.onnx")
+    assert list(tmp_path.glob("*.onnx")) == []
+    with pytest.raises(ModelError, match="unknown precision"):
+        dataclasses.replace(CARD, precision="int3")
+
+
+def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeypatch):
+    path = str(folder / "model.onnx")
+    monkeypatch.setattr(session.shipped, "FOLDERS", (folder,))
+    for fast in (True, False):
+        monkeypatch.setattr(session.processor, "multiplies_bytes", lambda fast=fast: fast)
+        assert choose(path).name == choose(path, "float").name == "model.onnx"
+        assert choose(path, "int8").name == choose("model", "int8").name == "model.int8.onnx"
+        assert choose("model", "float").name == "model.onnx"
+        assert choose("model", "auto", "cpu").name == ("model.int8.onnx" if fast else "model.onnx")
+    assert session.shipped.names() == ["model"]
+
+
+def test_a_precision_that_is_not_there_is_never_replaced_by_another(folder, tmp_path):
+    alone = shutil.copy(folder / "model.onnx", tmp_path / "alone.onnx")
+    with pytest.raises(ModelError, match="no int8 form"):
+        choose(str(alone), "int8")
+    with pytest.raises(UsageError, match="choose from auto, float, int8"):
+        choose(str(alone), "int7")
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512_vnni sse\n", True),
+        ("flags : fpu avx_vnni\n", True),
+        ("Features\t: fp asimd asimddp\n", True),
+        ("flags : fpu avx2 sse4_2\nbugs : avx512_vnni\n", False),
+        ("", False),
+    ],
+)
+def test_a_processor_says_what_it_can(tmp_path, monkeypatch, text, fast):
+    monkeypatch.setattr(processor.platform, "system", lambda: "Linux")
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert processor.multiplies_bytes.__wrapped__(path) is fast
+    assert processor.multiplies_bytes.__wrapped__(tmp_path / "none") is False

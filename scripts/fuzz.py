@@ -289,7 +289,11 @@ def main() -> None:
     options = [f"-max_total_time={asked.seconds}", f"-seed={asked.seed + 1}", "-timeout=10",
                "-rss_limit_mb=2048", f"-artifact_prefix={asked.save}/{asked.target}.", "-max_len=8192",
                "-print_final_stats=1", str(corpus)]  # fmt: skip
-    atheris.Setup([sys.argv[0], *options], lambda data: target.parse(data) and None)
+
+    def once(data: bytes) -> None:
+        target.parse(data)
+
+    atheris.Setup([sys.argv[0], *options], once)
     atheris.Fuzz()
 
 

@@ -158,10 +158,11 @@ def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Opti
     assert isinstance(source, TableSource), "so says its kind"
     impute, filled = tabular.imputes(options, source.has_missing()), 0
     verdict = Verdict(source.header.kind, workers, options)
-    for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute):
-        sink.write(y)
-        filled += int(np.isnan(x).sum())
+    # Whether a file is anomalous is told by what the model makes of the values that are known.
+    for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute and not options.flag):
         verdict.add(x, y)
+        sink.write(tabular.imputed(x, y) if impute else y)
+        filled += int(np.isnan(x).sum())
         del x, y
     return verdict.on(Result(job, filled=filled))
 

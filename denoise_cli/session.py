@@ -49,6 +49,8 @@ def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
     path = shipped.locate(model)
     if precision == "float" or (precision == "auto" and (path == Path(model) or not _prefers_bytes(device))):
         return path
+    if path.stem.endswith(".int8"):  # it is that form already
+        return path
     other = shipped.variant(path, "int8")
     if other is None and precision == "int8":
         raise ModelError(f"{model} has no int8 form; denoise quantise makes one")

@@ -32,6 +32,11 @@ def imputes(options: Options, has_missing: bool) -> bool:
     return has_missing if options.impute is None else options.impute
 
 
+def imputed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The model's values where one is missing, else the file's own."""
+    return np.where(np.isnan(x), y, x)
+
+
 def rows(
     blocks: Iterable[np.ndarray], header: Header, workers: Workers, options: Options, impute: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -91,7 +96,7 @@ class _Piece:
         assert self.y is not None, "the tile is done"
         y = self.y
         if impute:
-            y = np.where(np.isnan(self.core), y, self.core)
+            y = imputed(self.core, y)
         elif strength < 1:
             y = np.where(np.isnan(self.core), y, self.core + np.float32(strength) * (y - self.core))
         return self.core[:, :, None], np.ascontiguousarray(y)[:, :, None]

@@ -15,6 +15,7 @@ from denoise_cli import denoise
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import ModelError, UsageError
 from denoise_cli.evaluate import anomaly
+from denoise_cli.media.files import Job
 from denoise_cli.metrics import ErrorMeter, mse
 from denoise_cli.model_file import ModelFile, with_card
 from denoise_cli.session import Session
@@ -139,6 +140,33 @@ def test_a_stack_is_scored_as_its_pictures_are(halving, tmp_path):
     for kind in ("normal", "other"):
         files = [item.score for item in anomaly.scores(tmp_path / kind, session, options)]
         assert files == pytest.approx([item.score for item in stacked if item.label == kind], rel=1e-6)
+
+
+@pytest.mark.parametrize("impute", [None, True, False])
+def test_known_values_of_a_table_with_holes_are_judged_too(tmp_path, impute):
+    """A model that halves what it knows: it never gives 30 back, whether or not 30 is kept in the output."""
+    model = build(
+        tmp_path / "table.onnx",
+        [
+            helper.make_node("IsNaN", ["x"], ["gone"]),
+            helper.make_node("Where", ["gone", "zero", "x"], ["known"]),
+            helper.make_node("Mul", ["known", "half"], ["y"]),
+        ],
+        {"x": (onnx.TensorProto.FLOAT, ["N", 2])},
+        ["N", 2],
+        card=ModelCard("half", kind="table", channels=2, anomaly={"threshold": 100.0}),
+        constants={"half": np.float32([0.5]), "zero": np.float32([0])},
+    )
+    (tmp_path / "x.csv").write_text("a,b\n10,20\n30,\n")
+    session, score = Session(model, "cpu"), (5**2 + 10**2 + 15**2) / 3
+    (scored,) = anomaly.scores(tmp_path / "x.csv", session, denoise.Options())
+    assert scored.score == pytest.approx(score)
+    job = Job(tmp_path / "x.csv", tmp_path / "y.csv", Path("x.csv"))
+    (result,) = denoise.run([job], session, denoise.Options(flag=True, impute=impute))
+    assert (result.error, result.anomaly, result.filled) == (None, True, 1)
+    assert result.score == pytest.approx(score)
+    known = "10,20\n30,0\n" if impute is not False else "5,10\n15,0\n"
+    assert (tmp_path / "y.csv").read_text() == f"a,b\n{known}"
 
 
 def test_the_card_is_all_that_storing_changes(halving):

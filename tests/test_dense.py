@@ -18,6 +18,7 @@ from denoise_cli.media import table
 from denoise_cli.session import Session
 from denoise_cli.signal import Header
 from denoise_cli.train import loop
+from denoise_cli.train import tables as train_tables
 from denoise_cli.train.export import export
 from denoise_cli.train.tables import Samples, Scale, Tables
 from denoise_cli.workers import Options, Workers
@@ -226,9 +227,32 @@ def test_a_file_with_other_columns_is_left_out_and_named(tmp_path):
     assert np.array_equal(*(np.sort(np.concatenate([task.data[n], task.held[n]], 1), axis=1) for n in (0, 1)))
 
 
+@pytest.mark.parametrize(("kind", "arch"), [("table", "dense"), ("series", "series")])
+def test_many_rows_are_validated_in_pieces_and_the_score_is_that_of_all(tmp_path, monkeypatch, kind, arch):
+    x = np.random.default_rng(0).standard_normal((2560, 2))
+    path = sheet(tmp_path / "a.csv", x)
+    for cells in (1 << 18, 128):
+        monkeypatch.setattr(train_tables, "CELLS", cells)
+        monkeypatch.setattr(train_tables, "LONGEST", cells)
+        task = Tables(path, options(arch=arch, patch=64), kind=kind)
+        task.load(net := nets.build(arch, task.options.net).eval(), torch.device("cpu"), lambda line: None)
+        if cells == 1 << 18:
+            assert len(task.examples) == 1
+            continue
+        assert len(task.examples) == (4 if kind == "table" else 2)
+        clean = np.concatenate([c.reshape(-1, 2) if kind == "table" else c[0].T for c, _ in task.examples])
+        inside = task.scale.inwards(task.held[0]).T
+        assert np.array_equal(clean, np.repeat(inside, 4, axis=0) if kind == "table" else inside)
+        errors = [(task._infer(net, n) - c)[n != c] for c, n in task.examples]
+        wanted = -10 * np.log10(np.mean(np.square(np.concatenate(errors))))
+        assert task.validate(net) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_what_cannot_be_trained_on_is_refused(tmp_path):
     x = np.random.default_rng(0).standard_normal((30, 2))
     path = sheet(tmp_path / "a.csv", x)
+    with pytest.raises(TrainingError, match='more than one column "a"'):
+        Tables(sheet(tmp_path / "twice.csv", x, "aa"), options())
     with pytest.raises(UsageError, match="poisson"):
         Tables(path, options(noise="poisson"))
     with pytest.raises(UsageError, match="--loss spectral is not for tables"):

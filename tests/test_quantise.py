@@ -12,11 +12,18 @@ from conftest import scene, write_png
 
 from denoise_cli import nets, processor, session
 from denoise_cli.card import ModelCard
+from denoise_cli.cli import main
 from denoise_cli.errors import ModelError, TrainingError, UsageError
 from denoise_cli.session import Session, choose
 
 CARD = ModelCard(
-    "tiny", channels=3, multiple=4, noise="gaussian:std=0-55", command="denoise train", metrics={"a": 1}
+    "tiny",
+    channels=3,
+    multiple=4,
+    noise="gaussian:std=0-55",
+    command="denoise train",
+    metrics={"a": 1},
+    anomaly={"threshold": 0.1},
 )
 
 
@@ -54,6 +61,7 @@ def test_the_file_holds_bytes_and_its_card_says_so(folder):
     card = Session(folder / "model.int8.onnx", "cpu").card
     assert card.precision == "int8"
     assert card.metrics == {}, "those of the float model are not its own"
+    assert card.anomaly == {}, "nor is its threshold"
     assert (card.name, card.halo, card.noise) == (
         "tiny",
         Session(folder / "model.onnx", "cpu").card.halo,
@@ -70,6 +78,10 @@ def test_what_cannot_be_quantised_is_refused(folder, tmp_path):
     with pytest.raises(TrainingError, match="no pictures"):
         quantise(folder / "model.onnx", tmp_path / "empty", tmp_path / "none.onnx")
     assert list(tmp_path.glob("*.onnx")) == []
+    for output in ("-o", folder / "model.onnx", "--overwrite"), ():
+        before = (folder / "model.onnx").read_bytes()
+        assert main(["quantise", str(folder / "model.onnx"), str(folder / "clean"), *map(str, output)]) == 2
+        assert (folder / "model.onnx").read_bytes() == before
     with pytest.raises(ModelError, match="unknown precision"):
         dataclasses.replace(CARD, precision="int3")
 
@@ -81,6 +93,7 @@ def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeyp
         monkeypatch.setattr(session.processor, "multiplies_bytes", lambda fast=fast: fast)
         assert choose(path).name == choose(path, "float").name == "model.onnx"
         assert choose(path, "int8").name == choose("model", "int8").name == "model.int8.onnx"
+        assert choose(str(folder / "model.int8.onnx"), "int8").name == "model.int8.onnx"
         assert choose("model", "float").name == "model.onnx"
         assert choose("model", "auto", "cpu").name == ("model.int8.onnx" if fast else "model.onnx")
     assert session.shipped.names() == ["model"]

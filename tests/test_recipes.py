@@ -190,6 +190,8 @@ def test_colour_is_shown_as_gray_to_a_share_and_gray_stays_gray():
         (["--net", "side=12"], "multiples of 12; these pictures are 8x8"),
         (["--val", "pictures"], "an array file is validated on another"),
         (["--channels", "2"], "1 or 3, not 2"),
+        (["--batch-size", "0"], "--batch-size must be above 0, not 0"),
+        (["--patch", "0"], "--patch must be above 0, not 0"),
         (["--noise", "hum"], "hum is for recordings"),
     ],
 )

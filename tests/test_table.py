@@ -13,7 +13,7 @@ import pytest
 from denoise_cli import media, noising
 from denoise_cli.corrupt import parse
 from denoise_cli.errors import InputError, OutputError
-from denoise_cli.media import table
+from denoise_cli.media import matrices, table
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import Layout
 
@@ -109,6 +109,7 @@ def test_delimiters_names_and_missing_values(tmp_path, text, names, numbers):
         (b"a,b\n1,inf\n", 'column "b", row 1: inf is not finite'),
         (b"a\n1e39\n", 'column "a", row 1: 1e.39 is beyond'),
         (b"a,b\n1,\xff\n", "not text in UTF-8"),
+        (b"1,5;2,3\n2,5;3,1\n", "decimal commas"),
         (b"a\n1_000\n", "no column of numbers"),
         (b"\x93NUMPY\x01\x00", "not an array that can be read"),
         (b"PK\x03\x04 nothing", "not an archive"),
@@ -168,6 +169,15 @@ def test_what_did_not_change_keeps_the_digits_that_float32_has_not(tmp_path):
     y = np.load(io.BytesIO(through(tmp_path / "a.npy", lambda b: np.nan_to_num(b, nan=2))))
     assert np.array_equal(y[[0, 0, 1], [0, 1, 1]], x[[0, 0, 1], [0, 1, 1]])
     assert y[1, 0] == 2
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", ">i2", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_integers_end_at_the_ends_of_their_type(dtype):
+    limits = np.iinfo(dtype)
+    y = matrices.cast_to(np.array([-1e30, 1e30, 7.4]), np.ones(3, bool), np.dtype(dtype))
+    assert (y.dtype, int(y[0]), int(y[2])) == (np.dtype(dtype), limits.min, 7)
+    # The largest float64 that a type of 64 bits holds is 2^63 - 1024, or 2^64 - 2048.
+    assert limits.max - int(y[1]) == {"int64": 1023, "uint64": 2047}.get(dtype, 0)
 
 
 def test_integers_cannot_go_missing(tmp_path):

@@ -24,21 +24,22 @@ from denoise_cli.errors import DenoiseError
 
 app = typer.Typer(
     name="denoise",
-    help="Clean noisy pictures with denoising autoencoders; make noise, train models, measure.",
+    help="Clean pictures, recordings and tables with denoising autoencoders; make noise, train models, measure.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help starts in half the time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("corrupt", rich_help_panel=None)(corrupt)
-app.command("train")(train)
-app.command("run")(run)
+# The list of commands shows 60 characters of each.
+app.command("corrupt", short_help="Add noise to clean files.")(corrupt)
+app.command("train", short_help="Train a model on clean files of yours.")(train)
+app.command("run", short_help="Clean files, whole folders or a pipe.")(run)
 app.command("denoise", hidden=True)(run)
-app.command("eval")(evaluate)
-app.command("propagate")(propagate)
-app.command("encode")(encode)
-app.command("decode")(decode)
-app.command("quantise")(quantise)
+app.command("eval", short_help="Measure quality and speed; find anomalies.")(evaluate)
+app.command("propagate", short_help="What noise becomes in the layers of a network.")(propagate)
+app.command("encode", short_help="Pictures to latent arrays.")(encode)
+app.command("decode", short_help="Latent arrays back to pictures.")(decode)
+app.command("quantise", short_help="The int8 form of a model, for faster processors.")(quantise)
 app.command("quantize", hidden=True)(quantise)
 
 

@@ -43,6 +43,7 @@ def evaluate(asked: Asked) -> int:
 
     if asked.model is None:
         raise UsageError("--anomaly needs the model that learnt what is normal: -m MODEL.onnx")
+    library.check(asked.rate)  # before an hour of scoring
     path = shipped.locate(asked.model)
     if asked.store:
         if path.resolve().parent in shipped.FOLDERS:

@@ -37,14 +37,18 @@ def encode(
     import numpy as np
 
     from denoise_cli import latents, shipped
-    from denoise_cli.errors import DenoiseError, InputError
+    from denoise_cli.errors import DenoiseError, InputError, RefusedError
     from denoise_cli.halves import Halves
-    from denoise_cli.media import files
+    from denoise_cli.media import arrays, files
 
     latents.check(output)
     also = [latents.beside(output)] if output.suffix.lower() == ".npy" else []
-    if not _to_write([output, *also], on_exists, quiet):
+    _refuse_inputs([output, *also], [arrays.split(Path(name))[0] for name in inputs])
+    todo = _to_write([output, *also], on_exists, quiet)
+    if not todo:
         return
+    if also and todo == [output]:
+        raise RefusedError(f"{also[0]} is there and {output} is not, so it may be anything; name another -o")
     files.check_writable([output])
     halves = Halves(shipped.locate(model), device)
     values: list[np.ndarray] = []
@@ -103,6 +107,7 @@ def decode(
 
     if output.suffix.lower() not in ("", ".npy") and not output.is_dir():
         raise UsageError(f"-o {output}: name a folder, or an array file, .npy")
+    _refuse_inputs([output], [source])
     stacked = output.suffix.lower() == ".npy" and not output.is_dir()
     halves = Halves(shipped.locate(model), device)
     found = latents.read(source, halves.card)
@@ -126,6 +131,15 @@ def decode(
                     target.commit()
     if not quiet:
         screen.say(f"{output}: {len(found.values)} pictures of {found.width}x{found.height}")
+
+
+def _refuse_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    from denoise_cli.errors import RefusedError
+
+    for path in inputs:
+        for output in outputs:
+            if path.is_file() and output.exists() and output.samefile(path):
+                raise RefusedError(f"output {output} is the input {path}")
 
 
 def _to_write(targets: Sequence[Path], on_exists: opt.OnExists | None, quiet: bool) -> list[Path]:

@@ -77,11 +77,11 @@ def show(todo: Sequence[files.Job], skipped: Sequence[files.Job]) -> None:
             screen.put(f"{verb}\t{source}\t{target}\n")
 
 
-def nothing(found: files.Found, skipped: Sequence[files.Job]) -> str:
+def nothing(found: files.Found, skipped: Sequence[files.Job], what: str) -> str:
     if skipped:
         there = _count(len(skipped), "file is", "files are")
         return f"nothing to do: {there} finished already (--on-exists overwrite does them again)"
-    return "" if found.missing else "no pictures or recordings found"  # what is missing has been named
+    return "" if found.missing else f"no {what} found"  # what is missing has been named
 
 
 def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) -> list[Result]:

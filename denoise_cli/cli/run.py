@@ -135,6 +135,8 @@ def run(
         raise UsageError("--compare draws pictures and recordings, not tables")
     if mask is not None and len(found.jobs) != 1:
         raise UsageError("--mask goes with one picture")
+    if mask is not None and flag_anomalies:
+        raise UsageError("--flag-anomalies judges whole files: leave --mask out")
     holes = None if mask is None else Holes.read(mask)
     sheets = {} if compare is None else _sheets(todo, compare)
     files.check_writable([*([report] if report else []), *sheets.values()])
@@ -145,7 +147,7 @@ def run(
     about: dict[str, Any] = {"model": model or "by kind of file", "strength": strength}
     if not todo:
         if not quiet:
-            screen.say(listing.nothing(found, skipped))
+            screen.say(listing.nothing(found, skipped, "tables" if tabular else "pictures or recordings"))
         _report(reports.document([], 0.0, len(skipped), found.missing, **about), report, json)
         raise typer.Exit(1 if failures else 0)
 

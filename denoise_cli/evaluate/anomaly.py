@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def _of_file(job: Job, session: Session, options: denoise.Options) -> float:
     with closing(media.open_source(job, layout=session.card.layout)) as source:
         signal = gather(source)
     meter = ErrorMeter(session.card.std)
-    meter.add(signal.data, denoise.signal(signal, session, options))
+    # Known values of a table with holes are judged too, so none may be passed through.
+    meter.add(signal.data, denoise.signal(signal, session, replace(options, impute=False)))
     return meter.mean()
 
 
@@ -92,6 +93,11 @@ def _of_stacks(root: Path, session: Session, options: denoise.Options) -> Iterat
                 yield Scored(f"{stack.name}[{index}]", key or "", float(error))
 
 
+def check(rate: float) -> None:
+    if not 0 < rate < 1:
+        raise UsageError(f"--false-alarm-rate must be above 0 and below 1, not {rate:g}")
+
+
 def threshold(normal: np.ndarray, rate: float) -> float:
     """The score above which a file is called anomalous.
 
@@ -101,8 +107,7 @@ def threshold(normal: np.ndarray, rate: float) -> float:
 
     Raises UsageError where k would be more than n: so few files cannot tell of so low a rate.
     """
-    if not 0 < rate < 1:
-        raise UsageError(f"--false-alarm-rate must be above 0 and below 1, not {rate:g}")
+    check(rate)
     count = len(normal)
     place = math.ceil((count + 1) * (1 - rate) - 1e-9)
     if place > count:

@@ -56,9 +56,9 @@ class TableRow:
 
     @property
     def headline(self) -> str:
-        return (
-            f"RMSE {self.rmse:.3f}" if self.holes is None and self.rmse is not None else f"holes {self.holes:.3f}"
-        )
+        if self.holes is not None:
+            return f"holes {self.holes:.3f}"
+        return "nothing to score" if self.rmse is None else f"RMSE {self.rmse:.3f}"
 
     def scores(self) -> dict[str, float | None]:
         return {name: getattr(self, name) for name in METRICS}

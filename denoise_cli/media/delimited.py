@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ LONGEST_LINE = 1 << 22  # characters
 CELLS = 1 << 18  # of a chunk, about: 20 MB as text
 CHUNK_ROWS = 1 << 14
 BOM = b"\xef\xbb\xbf"
+DECIMAL_COMMAS = re.compile(r"(\s*[+-]?\d+(,\d+)?\s*(;|$))+")  # 1,5;2,3: two numbers, not three
 PLAIN_DECIMALS = 6  # beyond them the shortest number that reads back is written
 
 
@@ -173,6 +175,8 @@ class Delimited:
                 raise InputError("not text in UTF-8") from None
         if not lines:
             raise InputError("the file is empty")
+        if all(";" in line and DECIMAL_COMMAS.fullmatch(line.strip()) for line in lines) and "," in "".join(lines):
+            raise InputError("numbers are written with decimal commas; write them with points")
         best, most = DELIMITERS[0], 1
         for delimiter in DELIMITERS:
             # The last line of a sample may begin a cell that goes on.

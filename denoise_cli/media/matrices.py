@@ -134,8 +134,9 @@ def cast_to(values: np.ndarray, changed: np.ndarray, dtype: np.dtype) -> np.ndar
     if np.isnan(values).any():
         raise OutputError(f"{dtype} cannot hold missing values; convert the column to float")
     limits = np.iinfo(dtype)
-    exact = values.round().clip(float(limits.min), np.nextafter(float(limits.max), 0))
-    return exact.astype(dtype)
+    # The largest of 64 bits is no float64: rounded up, it would be beyond the type.
+    most = float(limits.max) if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)
+    return values.round().clip(float(limits.min), most).astype(dtype)
 
 
 class Archive(Matrix):
@@ -146,9 +147,11 @@ class Archive(Matrix):
         try:
             with zipfile.ZipFile(file) as archive:
                 names = [name for name in archive.namelist() if name.endswith(".npy")]
+                if not names:
+                    raise InputError("holds no arrays: it is no .npz")
                 if len(names) != 1:
                     if f"{DATA}.npy" not in names:
-                        known = ", ".join(name.removesuffix(".npy") for name in names[:20]) or "none"
+                        known = ", ".join(name.removesuffix(".npy") for name in names[:20])
                         raise InputError(f'holds several arrays and none called "{DATA}"; they are {known}')
                     names = [f"{DATA}.npy"]
                 self._name = names[0]

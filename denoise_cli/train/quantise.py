@@ -33,6 +33,8 @@ from denoise_cli.train import data, tasks
 PATCHES, SIDE = 64, 256  # pictures of this side that the ranges are taken from
 GRAY = 0.4  # share of them in gray
 INTEGER = ["Conv", "LeakyRelu", "Resize"]
+# One patch with an outlier would make every step coarse: the ranges of patches are averaged.
+RANGES = {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
 
 
 class _Calibration(quantization.CalibrationDataReader):
@@ -51,7 +53,7 @@ def quantise(
 ) -> ModelCard:
     """Write the int8 form of `model` to `output`; ranges from the pictures in `clean`. Returns its card.
 
-    The metrics of the float model are left out of the card: they are not those of the int8 one.
+    Metrics and a threshold for anomalies are left out of the card: they are not those of the int8 model.
     Raises ModelError for what is not a model for pictures in float, TrainingError where no picture can be read.
     """
     file = ModelFile.read(model)
@@ -68,11 +70,11 @@ def quantise(
             graph, quantised, _Calibration(patches), quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=INTEGER, per_channel=True, weight_type=quantization.QuantType.QInt8,
             activation_type=quantization.QuantType.QUInt8, calibrate_method=quantization.CalibrationMethod.MinMax,
-            nodes_to_exclude=[convolutions[0], convolutions[-1]],
+            nodes_to_exclude=[convolutions[0], convolutions[-1]], extra_options=RANGES,
         )  # fmt: skip
         result = onnx.load(quantised)
     del result.metadata_props[:]
-    card = dataclasses.replace(card, precision="int8", metrics={}, command=command or card.command)
+    card = dataclasses.replace(card, precision="int8", metrics={}, anomaly={}, command=command or card.command)
     entry = result.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
     written = result.SerializeToString()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -42,6 +43,7 @@ HELD = (
 )
 LEAST = 20  # rows, or segments' samples, from which any are held out
 BUDGET = 1 << 30  # bytes of values that are kept in memory
+CELLS, LONGEST = 1 << 18, 1 << 16  # values of a table, moments of a series, that are validated in one call
 LEVELS = 4  # noisy versions of every row that is held out
 
 
@@ -136,6 +138,10 @@ class Tables:
         self._skipped: list[tuple[Path, str]] = []
         self.names: tuple[str, ...] | None = None
         self.data = self._read(training, clean)
+        names: Counter[str] = Counter(self.names or ())
+        twice = [name for name, count in names.items() if name and count > 1]
+        if twice:  # no file could be matched with the model by its names
+            raise TrainingError(f'{clean}: has more than one column "{twice[0]}"')
         self.held = self._read(validation, val or clean) if validation else []
         if not validation:
             self._hold_out(options)
@@ -227,7 +233,13 @@ class Tables:
         self.device, self.multiple = device, getattr(net, "multiple", 1)
         noise = corrupt.parse(self.options.noise)
         self.stream = Samples(self.data, self.scale, noise, self.options, self.kind)
-        self.examples = [self._example(x, noise, index) for index, x in enumerate(self.held)]
+        parts = [part for x in self.held for part in self._parts(x)]
+        self.examples = [self._example(x, noise, index) for index, x in enumerate(parts)]
+
+    def _parts(self, x: np.ndarray) -> list[np.ndarray]:
+        """Pieces of (F, n) that the net takes in one call; its activations are many times as large."""
+        n = max(1, CELLS // len(x)) if self.kind == "table" else LONGEST
+        return [x[:, start : start + n] for start in range(0, x.shape[1], n)]
 
     def _example(self, x: np.ndarray, noise: Chain, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(clean, noisy), (B, F) or (1, C, T), standardised, with a noise that is always the same."""

@@ -102,3 +102,8 @@ def test_a_model_is_left_alone_where_nothing_comes_of_it(command, halving, folde
         "eval", "--anomaly", folders[0], "--test", folders[0], "-m", halving, "--store", "--false-alarm-rate", 0.05
     )
     assert halving.read_bytes() == before
+
+
+def test_an_impossible_rate_is_refused_before_a_file_is_read(command, halving, tmp_path):
+    done = command("eval", "--anomaly", tmp_path / "none", "-m", halving, "--false-alarm-rate", 2)
+    assert (done.code, "must be above 0 and below 1, not 2" in done.err) == (2, True)

@@ -112,3 +112,22 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert named in done.err
     assert done.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
+
+
+def test_no_input_and_no_stranger_is_overwritten(command, latent_model, pictures, tmp_path):
+    x = np.zeros((2, 8, 8), np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    both = ("-m", latent_model, "--on-exists", "overwrite")
+    done = command("encode", tmp_path / "x.npy", "-o", tmp_path / "x.npy", *both)
+    assert (done.code, "is the input" in done.err) == (2, True)
+    assert np.array_equal(np.load(tmp_path / "x.npy"), x)
+    assert command("encode", tmp_path / "x.npy", "-o", tmp_path / "z.npy", *both).code == 0
+    before = (tmp_path / "z.npy").read_bytes()
+    done = command("decode", tmp_path / "z.npy", "-o", tmp_path / "z.npy", *both)
+    assert (done.code, "is the input" in done.err) == (2, True)
+    assert (tmp_path / "z.npy").read_bytes() == before
+
+    (tmp_path / "notes.json").write_text("mine")
+    done = command("encode", pictures, "-o", tmp_path / "notes.npy", "-m", latent_model, "--on-exists", "skip")
+    assert (done.code, "name another -o" in done.err) == (2, True)
+    assert (tmp_path / "notes.json").read_text() == "mine"

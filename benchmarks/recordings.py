@@ -31,6 +31,8 @@ from denoise_cli.signal import Signal
 
 DENOISE = str(Path(sys.executable).with_name("denoise"))
 
+AS_RUN = denoise.Options(atten_lim=denoise.GENTLE)  # what the command does by itself
+
 
 def measured(source: Path, model: str, threads: int) -> tuple[float, float, float]:
     """Processor seconds, wall seconds and peak megabytes of one command."""
@@ -79,7 +81,7 @@ def clean(data: Path, model: str) -> None:
     scores = []
     for path in sorted((data / "audio/test/mixed60/clean").iterdir()):
         speech = audio.read(path)
-        y = denoise.signal(speech, session)[:, :, 0]
+        y = denoise.signal(speech, session, AS_RUN)[:, :, 0]
         x, rate = speech.data[:, :, 0], speech.header.rate
         try:
             scores.append((pesq(y, x, rate), stoi(y, x, rate)))
@@ -88,7 +90,7 @@ def clean(data: Path, model: str) -> None:
     heard, understood = np.mean(scores, axis=0)
     print(f"clean speech in: PESQ-WB {heard:.3f}, STOI {understood:.4f} ({len(scores)} files)")
     silence = np.zeros((1, 48_000, 1), np.float32)
-    loudest = np.abs(denoise.signal(Signal(silence, speech.header), session)).max()
+    loudest = np.abs(denoise.signal(Signal(silence, speech.header), session, AS_RUN)).max()
     print(f"silence in: loudest sample {loudest:.1e}", flush=True)
 
 
@@ -99,7 +101,7 @@ def band(data: Path, model: str) -> None:
         rate = speech.header.rate
         if rate != 48_000:
             continue
-        y = denoise.signal(noisy, session)
+        y = denoise.signal(noisy, session, AS_RUN)
         high = [above(x[0, :, 0], rate, 8000) for x in (speech.data, y)]
         count = len(high[0]) // 960
         s, y = (x[: count * 960].reshape(count, 960) for x in high)

@@ -55,6 +55,16 @@ def test_every_sample_comes_out_at_least_two_decibels_closer_to_its_original(ses
     assert psnr(denoised, clean) > psnr(noisy, clean) + 2
 
 
+@pytest.mark.parametrize("name", ["hills", "harbour", "glass"])
+def test_the_model_for_photographs_sees_noise_that_a_camera_has_smoothed(session, name):
+    photo = Session(shipped.locate("photo"), "cpu")
+    clean = image.read(ROOT / "docs/clean" / f"{name}.png").data
+    noisy = parse("camera:shot=0.01,luma=0.8,chroma=2+quantise")(clean, np.random.default_rng(0))
+    white, real = (psnr(denoise.array(noisy, one).clip(0, 1), clean) for one in (session, photo))
+    assert real > psnr(noisy, clean) + 2
+    assert real > white + 2, "which white noise alone has not taught"
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("sigma", "gain"), [(10, 1.5), (25, 5), (50, 8)])
 def test_the_level_of_the_noise_needs_no_telling(session, channels, sigma, gain):

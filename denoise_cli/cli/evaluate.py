@@ -221,7 +221,11 @@ def _denoiser(
 
     memory.keep_freed()
     settings = denoise.Options(
-        strength=strength, std=std, tile=denoise.TILE if tile is None else tile, threads=threads
+        strength=strength,
+        std=std,
+        tile=denoise.TILE if tile is None else tile,
+        threads=threads,
+        atten_lim=denoise.GENTLE,  # as in run
     )
     if model:
         session = Session(choose(model, precision, device), device)

@@ -15,7 +15,9 @@ from denoise_cli.errors import BackendError, RefusedError, UsageError
 
 
 def quantise(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float model for pictures, .onnx.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A float model for pictures: .onnx, or a shipped name.")
+    ],
     clean: Annotated[Path, typer.Argument(metavar="PICTURES", help="A folder of clean pictures, for the ranges.")],
     output: Annotated[
         Path | None,
@@ -35,19 +37,21 @@ def quantise(
     except ImportError as error:
         raise BackendError(f'quantising needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
+    from denoise_cli import shipped
     from denoise_cli.media.files import check_writable
 
-    target = output or model.with_suffix(".int8.onnx")
+    target = output or Path(model).with_suffix(".int8.onnx")  # of a shipped name: in the working folder
+    source = shipped.locate(model)
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: a model is an .onnx file")
-    if target.exists() and model.exists() and target.samefile(model):
-        raise RefusedError(f"output {target} is the input {model}")
+    if target.exists() and target.samefile(source):
+        raise RefusedError(f"output {target} is the input {source}")
     if target.exists() and not overwrite:
         raise RefusedError(f"{target} is there already; --overwrite replaces it")
     check_writable([target])
     command = shlex.join(["denoise", *sys.argv[1:]])
-    to_int8(model, clean, target, seed=seed, command=command, say=screen.say)
+    to_int8(source, clean, target, seed=seed, command=command, say=screen.say)
     if not quiet:
         screen.say(
-            f"{target}: {target.stat().st_size / 1e6:.1f} MB in int8; {model.stat().st_size / 1e6:.1f} in float"
+            f"{target}: {target.stat().st_size / 1e6:.1f} MB in int8; {source.stat().st_size / 1e6:.1f} in float"
         )

@@ -35,7 +35,10 @@ def run(
     atten_lim: Annotated[
         float | None,
         typer.Option(
-            "--atten-lim", metavar="DB", help="Recordings: lower noise by at most so much.", show_default="no limit"
+            "--atten-lim",
+            metavar="DB",
+            help="Recordings: lower noise by at most so much; inf for all the model gives.",
+            show_default="24",
         ),
     ] = None,
     sample_rate: Annotated[
@@ -117,7 +120,7 @@ def run(
         batch=batch,
         threads=threads,
         link=link,
-        atten_lim=atten_lim,
+        atten_lim=denoise.GENTLE if atten_lim is None and not flag_anomalies else atten_lim,
         impute=impute,
         flag=flag_anomalies,
     )

@@ -97,9 +97,7 @@ def each(
             thread.join()
 
 
-def _one(
-    job: Job, work: Work, open_sink: Callable[..., Sink], open_source: Callable[[Job], Source]
-) -> Result:
+def _one(job: Job, work: Work, open_sink: Callable[..., Sink], open_source: Callable[[Job], Source]) -> Result:
     """One file from opening to renaming."""
     began = time.perf_counter()
     try:

@@ -28,6 +28,15 @@ _MNIST = {
     "augment": False,
 }  # fmt: skip
 
+_WHITE = {
+    "net": ["widths=32,64,128", "blocks=2,2,3"], "loss": "charbonnier", "noise": ["gaussian:std=0-55+quantise:p=0.7"],
+}  # fmt: skip
+_CAMERA = {
+    "net": ["widths=48,96,192", "blocks=2,2,4"], "loss": "log-mse",
+    "noise": ["gaussian:std=0-55+quantise:p=0.7|gaussian:std=0-55+quantise:p=0.7|"
+              "camera+jpeg:quality=60-95,p=0.5+quantise:p=0.7"],
+}  # fmt: skip
+
 RECIPES: dict[str, Recipe] = {
     "mnist-latent16": Recipe(
         "MNIST: latent vector of 16, noise N(0.5, 0.5) of full scale, clipped; MSE, Adam, 10 epochs",
@@ -54,10 +63,21 @@ RECIPES: dict[str, Recipe] = {
             {"max_time": "13m30s", "batch_size": 8, "patch": 160, "lr": 3e-3, "ema": 0.998, "seed": 2},
         ),
     ),
+    "photo": Recipe(
+        "models/photo.onnx: the net of image, an hour more, then grown, 85 minutes with camera noise; two cores",
+        {"arch": "unet", "optimiser": "muon", "gray": 0.4, "amp": True},
+        (
+            {"max_time": "72m", "batch_size": 32, "patch": 64, "lr": 7e-3, "ema": 0.999, "seed": 1, **_WHITE},
+            {"max_time": "13m30s", "batch_size": 8, "patch": 160, "lr": 3e-3, "ema": 0.998, "seed": 2, **_WHITE},
+            {"max_time": "60m", "batch_size": 8, "patch": 160, "lr": 5e-3, "ema": 0.999, "seed": 3, **_WHITE},
+            {"max_time": "85m", "batch_size": 8, "patch": 128, "lr": 5e-3, "ema": 0.999, "seed": 4, **_CAMERA},
+        ),
+    ),
     "speech": Recipe(
-        "models/speech.onnx: 41 minutes on two cores; give it --noise-dir",
-        {"kind": "audio", "arch": "band-mixer", "loss": "spectral", "optimiser": "muon", "max_time": "41m",
-         "batch_size": 4, "patch": 65536, "amp": True, "seed": 1},
+        "models/speech.onnx: 41 minutes, then 42 at a lower rate, on two cores; give it --noise-dir",
+        {"kind": "audio", "arch": "band-mixer", "loss": "spectral", "optimiser": "muon", "batch_size": 4,
+         "patch": 65536, "amp": True},
+        ({"max_time": "41m", "lr": 7e-3, "seed": 1}, {"max_time": "42m", "lr": 5e-3, "seed": 3}),
     ),
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ def unit(card: ModelCard) -> str:
 def page(cards: list[tuple[Path, ModelCard]]) -> str:
     lines = ["# Models", "", "Made from the cards in the files by `scripts/make_model_cards.py`; do not edit.", ""]
     for path, card in cards:
-        size = path.stat().st_size / 1e6
+        size, spec = path.stat().st_size / 1e6, card.noise.replace("|", r"\|")  # a bar would end the cell
         lines += [
             f"## {path.name}",
             "",

@@ -29,7 +29,8 @@ _MNIST = {
 }  # fmt: skip
 
 _WHITE = {
-    "net": ["widths=32,64,128", "blocks=2,2,3"], "loss": "charbonnier", "noise": ["gaussian:std=0-55+quantise:p=0.7"],
+    "net": ["widths=32,64,128", "blocks=2,2,3"], "loss": "charbonnier",
+    "noise": ["gaussian:std=0-55+quantise:p=0.7"],
 }  # fmt: skip
 _CAMERA = {
     "net": ["widths=48,96,192", "blocks=2,2,4"], "loss": "log-mse",

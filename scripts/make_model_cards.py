@@ -40,7 +40,7 @@ def page(cards: list[tuple[Path, ModelCard]]) -> str:
             "|---|---|",
             f"| architecture | {card.arch}, {', '.join(f'{k} {v}' for k, v in sorted(card.net.items()))} |",
             f"| tiles | multiple of {card.multiple} {unit(card)}, halo {card.halo} |",
-            f"| training noise | `{card.noise.replace('|', chr(92) + '|')}` |",
+            f"| training noise | `{spec}` |",
             f"| training data | {card.data} |",
             f"| training | {', '.join(f'{k} {v}' for k, v in sorted(card.training.items()) if v is not None)} |",
             f"| made with | {card.created_with} |",

@@ -47,8 +47,9 @@ def test_an_export_of_every_net_passes_and_stands_its_trial(arch, tmp_path):
 
     net = nets.build(arch, TINY.get(arch, {}))
     kind = getattr(net, "kind", "image")
-    sizes = {"rate": 16_000} if kind == "audio" else {"channels": net.config.channels}
-    card = ModelCard("tiny", kind=kind, multiple=net.multiple, arch=arch, **sizes)
+    channels = getattr(net.config, "channels", None) or getattr(net.config, "features", None)
+    sizes = {"rate": 16_000} if kind == "audio" else {"channels": channels}
+    card = ModelCard("tiny", kind=kind, multiple=getattr(net, "multiple", 1), arch=arch, **sizes)
     export(net, card, tmp_path / "m.onnx")
     assert Session(tmp_path / "m.onnx", "cpu").card.name == "tiny"
 

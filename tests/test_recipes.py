@@ -50,7 +50,7 @@ def test_a_recipe_names_options_of_train_and_values_that_it_takes(name):
     for stage in stages:
         assert stage.keys() <= known
         assert "output" not in stage
-        assert "kind" not in stage or len(stages) == 1
+        assert stage.get("kind") == stages[-1].get("kind"), "which is read once"
         options = {key: value for key, value in stage.items() if key not in ("kind", "noise", "max_time")}
         noise = "+".join(stage.get("noise", []))
         time = duration(stage["max_time"]) if "max_time" in stage else None

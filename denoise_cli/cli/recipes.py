@@ -49,7 +49,8 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     for number, stage in enumerate(recipes.stages(values["recipe"])[:-1], 1):
         path = output.with_suffix(f".{number}.onnx")
         if not (values["resume"] and path.exists()):
-            wanted = {key: value for key, value in stage.items() if not given(context, key)}
+            # The kind is that of the last stage, and has been read with it.
+            wanted = {key: value for key, value in stage.items() if key != "kind" and not given(context, key)}
             context.meta[STAGE] = number
             train(**{**values, **wanted, "output": path, "init": init})
             del context.meta[STAGE]

@@ -72,6 +72,8 @@ def _to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
         )  # fmt: skip
     assert program is not None, "the dynamo exporter returns its program"
     model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # where in whose folders each operator was written
     del model.graph.output[1:]  # the bottleneck keeps its name within the graph: there it is cut in two
     return model
 

@@ -118,3 +118,14 @@ def denoise(
         input=stdin, capture_output=True, cwd=cwd, check=False, timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
     )  # fmt: skip
+
+
+@pytest.fixture
+def one_thread():
+    """Torch on one thread, where sums have one order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

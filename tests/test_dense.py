@@ -23,13 +23,7 @@ from denoise_cli.train.export import export
 from denoise_cli.train.tables import Samples, Scale, Tables
 from denoise_cli.workers import Options, Workers
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def options(**given) -> loop.Options:

@@ -31,12 +31,7 @@ OPTIONS = loop.Options(net=TINY, batch_size=4, patch=16, warmup=2, ema=0.9, step
 ALL = {"weight_noise": 0.02, "param_noise": 0.01, "fgsm": 8.0}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -18,13 +18,7 @@ from denoise_cli.errors import UsageError
 from denoise_cli.model_file import ModelFile
 from denoise_cli.train import loop
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

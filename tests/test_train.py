@@ -31,12 +31,7 @@ NOISE = corrupt.parse("gaussian:std=25")
 OPTIONS = loop.Options(net=TINY, batch_size=4, patch=16, warmup=2, ema=0.9, steps=8, gray=0.5)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def begin(options: loop.Options = OPTIONS, net: nn.Module | None = None) -> loop.State:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
-from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError
+from denoise_cli.errors import InputError, OutputError
 from denoise_cli.media import containers, mp3, ogg, sndfile
-from denoise_cli.media.beside import Target, full_disk, printable
+from denoise_cli.media.beside import Target, printable, writing
 from denoise_cli.media.chunks import Head, honest
 from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions, Stored
 from denoise_cli.media.levels import check, to_levels
@@ -163,13 +163,13 @@ class AudioSink:
             from denoise_cli.media.resample import Resampler
 
             self._resampler = Resampler(stored.rate, plan.rate, stored.channels)
-        with writing(target):
+        with writing(target, sndfile.reason):
             self._writer = self._open()
             if options.clip == "rescale":
                 self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
 
     def write(self, block: np.ndarray) -> None:
-        with writing(self._target):
+        with writing(self._target, sndfile.reason):
             frames = block[:, :, 0].T
             self._received += len(frames)
             step = self._resampler.step if self._resampler else BLOCK
@@ -178,7 +178,7 @@ class AudioSink:
                 self._take(self._resampler.push(part) if self._resampler else part)
 
     def commit(self) -> None:
-        with writing(self._target):
+        with writing(self._target, sndfile.reason):
             if self._received != self._source.length:
                 raise ValueError(f"{self._received} of {self._source.length} frames were written")
             if self._resampler is not None:
@@ -283,19 +283,6 @@ def reading(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {error}") from error
     except Exception as error:
         raise InputError(f"{name}: {sndfile.reason(error)}") from error
-
-
-@contextmanager
-def writing(target: Target) -> Iterator[None]:
-    """Turn whatever an encoder raises into one OutputError; a closed pipe is left to the command."""
-    try:
-        yield
-    except (DenoiseError, BrokenPipeError):
-        raise
-    except Exception as error:
-        if full_disk(error):
-            raise NoSpaceError(f"no space left on device: {target.name}") from error
-        raise OutputError(f"{target.name}: {sndfile.reason(error)}") from error
 
 
 def _start(file: BinaryIO) -> str:

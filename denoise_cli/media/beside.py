@@ -17,12 +17,12 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
-from denoise_cli.errors import InputError, NoSpaceError, OutputError, UsageError, printable
+from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError, UsageError, printable
 
 PART_PREFIX, PART_SUFFIX = ".denoise-", ".part"
 PARTS = 100  # live processes on one target; nobody has that many
@@ -165,6 +165,19 @@ def spool(stream: IO[bytes]) -> BinaryIO:
 def full_disk(error: BaseException) -> bool:
     """Whether an error means that no space is left; codecs only pass the text on."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+@contextmanager
+def writing(target: Target, reason: Callable[[Exception], str]) -> Iterator[None]:
+    """Turn whatever an encoder raises into one OutputError that tells the `reason`; a closed pipe passes."""
+    try:
+        yield
+    except (DenoiseError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if full_disk(error):
+            raise NoSpaceError(f"no space left on device: {target.name}") from error
+        raise OutputError(f"{target.name}: {reason(error)}") from error
 
 
 def _open_part(target: Path) -> tuple[Path, int]:

@@ -19,9 +19,9 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError
+from denoise_cli.errors import DenoiseError, InputError
 from denoise_cli.media import pillow, probe, vips
-from denoise_cli.media.beside import Target, full_disk, printable
+from denoise_cli.media.beside import Target, printable, writing
 from denoise_cli.media.formats import CODECS, Traits, detect, fit
 from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
@@ -204,11 +204,11 @@ class ImageSink:
         self._parts: list[np.ndarray] = []
         self._spool: BinaryIO | None = None
         if not source.is_small:
-            with writing(target):
+            with writing(target, vips.reason):
                 self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
 
     def write(self, block: np.ndarray) -> None:
-        with writing(self._target):
+        with writing(self._target, vips.reason):
             rows = to_rows(block, self._depth)
             self._written += len(rows)
             if self._spool is None:
@@ -217,7 +217,7 @@ class ImageSink:
                 self._spool.write(rows.data)
 
     def commit(self) -> None:
-        with writing(self._target):
+        with writing(self._target, vips.reason):
             if self._written != self._height:
                 raise ValueError(f"{self._written} of {self._height} rows were written")
             self._save(self._image())
@@ -316,19 +316,6 @@ def reading(name: str, *, named: bool = True) -> Iterator[None]:
         raise InputError(f"{name}: {error}") from error
     except Exception as error:
         raise InputError(f"{name}: {vips.reason(error)}") from error
-
-
-@contextmanager
-def writing(target: Target) -> Iterator[None]:
-    """Turn whatever an encoder raises into one OutputError; a closed pipe is left to the command."""
-    try:
-        yield
-    except (DenoiseError, BrokenPipeError):
-        raise
-    except Exception as error:
-        if full_disk(error):
-            raise NoSpaceError(f"no space left on device: {target.name}") from error
-        raise OutputError(f"{target.name}: {vips.reason(error)}") from error
 
 
 def _format(file: BinaryIO) -> str:

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError, UnavailableError
+from denoise_cli.errors import InputError, OutputError, UnavailableError
 from denoise_cli.media import matrices, parquet
-from denoise_cli.media.beside import Target, full_disk, printable
+from denoise_cli.media.beside import Target, printable, writing
 from denoise_cli.media.delimited import Delimited
 from denoise_cli.media.layout import MAX_COLUMNS, TABLE_SUFFIXES, Layout
 from denoise_cli.signal import Header, Signal, gather
@@ -155,12 +155,12 @@ class TableSink:
     def __init__(self, reader: Reader, columns: Sequence[int], kept: deque[tuple[Any, np.ndarray]], target: Target):
         self._kept, self._target, self._missing_rows = kept, target, reader.rows
         self._held: list[np.ndarray] = []  # (n, F) each, not yet a whole chunk of the source
-        with writing(target):
+        with writing(target, _reason):
             self._writer = reader.writer(target, columns)
 
     def write(self, block: np.ndarray) -> None:
         """Append a (F, n, 1) block, NaN where a value is missing."""
-        with writing(self._target):
+        with writing(self._target, _reason):
             self._held.append(block[:, :, 0].T)
             while self._kept and sum(map(len, self._held)) >= (n := len(self._kept[0][1])):
                 together = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
@@ -172,7 +172,7 @@ class TableSink:
                 self._missing_rows -= n
 
     def commit(self) -> None:
-        with writing(self._target):
+        with writing(self._target, _reason):
             if self._missing_rows:
                 raise ValueError(f"{self._missing_rows} rows were not written")
             self._writer.finish()
@@ -267,14 +267,5 @@ def reading(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {type(error).__name__}: {printable(lines[0])[:200]}") from error
 
 
-@contextmanager
-def writing(target: Target) -> Iterator[None]:
-    """Turn whatever an encoder raises into one OutputError; a closed pipe is left to the command."""
-    try:
-        yield
-    except (DenoiseError, BrokenPipeError):
-        raise
-    except Exception as error:
-        if full_disk(error):
-            raise NoSpaceError(f"no space left on device: {target.name}") from error
-        raise OutputError(f"{target.name}: {type(error).__name__}: {printable(str(error))[:200]}") from error
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {printable(str(error))[:200]}"

@@ -62,10 +62,7 @@ def initialise(net: nn.Module, path: Path) -> None:
     with _refusing(path, "this net"):
         tensors, _ = _read(path)
         averaged = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
-        if {k: v.shape for k, v in averaged.items()} == {k: v.shape for k, v in net.state_dict().items()}:
-            net.load_state_dict(averaged)
-        else:
-            grow(net, averaged)
+        grow(net, averaged)
 
 
 def restore(state: State, options: Options, path: Path) -> State:

@@ -19,6 +19,7 @@ from torch import nn
 from denoise_cli import corrupt, media, nets
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import ModelError, TrainingError, UsageError
+from denoise_cli.nets.grow import grow
 from denoise_cli.session import Session
 from denoise_cli.train import checkpoint, data, fit, loop, muon, tasks
 from denoise_cli.train.export import export, receptive_radius
@@ -597,6 +598,14 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
         checkpoint.initialise(nets.build("unet", {"widths": (4, 8), "blocks": (1, 1)}), tmp_path / "x.ckpt")
     with pytest.raises(ModelError, match="not a checkpoint of this net"):
         checkpoint.initialise(nets.build("dncnn", {}), tmp_path / "x.ckpt")
+
+
+def test_a_checkpoint_that_lacks_a_layer_is_no_smaller_net():
+    net = nets.build("unet", TINY)
+    whole = {name: value.clone() for name, value in net.state_dict().items()}
+    for kept in ({}, {name: value for name, value in whole.items() if not name.startswith("head.")}):
+        with pytest.raises(ValueError, match="is missing"):
+            grow(nets.build("unet", TINY), kept)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def grow(net: nn.Module, smaller: Mapping[str, Tensor]) -> None:
 
     A net of our families whose residual blocks add to a stream gives the same output as the smaller one, if
     ``silenced`` names the last layer of every block. Raises ValueError where a tensor is larger than its place,
-    or has none.
+    or has none, and where one is missing that is not part of such a block.
     """
     own = net.state_dict()
     for name, old in smaller.items():
@@ -33,7 +33,9 @@ def grow(net: nn.Module, smaller: Mapping[str, Tensor]) -> None:
         if old.ndim >= 2:
             new[: old.shape[0]] = 0
         new[tuple(map(slice, old.shape))] = old
-    for block in {name.rpartition(".")[0].rpartition(".")[0] for name in set(own) - set(smaller)}:
+    for name in set(own) - set(smaller):
+        block = name.rpartition(".")[0].rpartition(".")[0]
         silenced = getattr(net.get_submodule(block), "silenced", None)
-        if silenced is not None:
-            nn.init.zeros_(net.get_submodule(f"{block}.{silenced}").weight)  # type: ignore[arg-type]
+        if silenced is None:
+            raise ValueError(f"{name} is missing")
+        nn.init.zeros_(net.get_submodule(f"{block}.{silenced}").weight)  # type: ignore[arg-type]

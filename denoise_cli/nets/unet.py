@@ -71,6 +71,7 @@ class UNet(nn.Module):
 
     bounded = False
     default_loss = "charbonnier"
+    ends = ("stem", "head")  # from channels, and back to them, the positions of a 2x2 cell within each
 
     def __init__(self, config: Config):
         super().__init__()

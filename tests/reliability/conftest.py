@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -29,13 +30,17 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Relative path -> bytes of every regular file below a folder, hidden ones too; nothing for no folder."""
+    """Relative path -> bytes of every regular file below a folder, hidden ones too; nothing for no folder.
+
+    A command may be writing there: a file renamed or removed since its folder was listed is left out.
+    """
     found = {}
     for top, _, names in os.walk(folder):
         for name in names:
             path = Path(top, name)
-            if stat.S_ISREG(path.lstat().st_mode):
-                found[os.path.relpath(path, folder)] = path.read_bytes()
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISREG(path.lstat().st_mode):
+                    found[os.path.relpath(path, folder)] = path.read_bytes()
     return found
 
 

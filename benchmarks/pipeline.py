@@ -22,7 +22,8 @@ from PIL import Image
 
 from denoise_cli import denoise, media, memory
 from denoise_cli.media import files
-from denoise_cli.session import Session, choose
+from denoise_cli.models import choose
+from denoise_cli.session import Session
 from denoise_cli.signal import Header
 
 
@@ -99,7 +100,7 @@ def main() -> None:
                     picture = pictures[(turn * part + index) % len(pictures)]
                     Image.fromarray(picture).save(inputs[-1] / f"{index:03}{suffix}", **keywords)
             height, width = pictures[0].shape[:2]
-            header = Header("image", 3, height, width, groups=((0, 1, 2),))
+            header = Header.picture((3, height, width))
             call = bare(session, header, part, arguments.threads)
             call()
             ratios, whole, alone = [], 0.0, 0.0

@@ -19,7 +19,8 @@ from denoise_cli import denoise, evaluate
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.corrupt import parse
 from denoise_cli.media.files import Replacing
-from denoise_cli.session import Session, choose
+from denoise_cli.models import choose
+from denoise_cli.session import Session
 
 # Published, float input, sigma 15 / 25 / 50. Gray: tables of DPIR and DnCNN; colour: of DPIR and FFDNet.
 PUBLISHED = {

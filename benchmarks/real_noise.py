@@ -18,7 +18,8 @@ from quality import stamp
 from denoise_cli import denoise
 from denoise_cli.media import image
 from denoise_cli.metrics import psnr
-from denoise_cli.session import Session, choose
+from denoise_cli.models import choose
+from denoise_cli.session import Session
 
 HARM = 0.1  # dB a picture may lose
 

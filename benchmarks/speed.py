@@ -20,7 +20,8 @@ import numpy as np
 
 from denoise_cli import nets
 from denoise_cli.card import ModelCard
-from denoise_cli.session import Session, choose
+from denoise_cli.models import choose
+from denoise_cli.session import Session
 from denoise_cli.train.export import export
 
 

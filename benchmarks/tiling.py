@@ -15,7 +15,8 @@ import numpy as np
 from denoise_cli import denoise, evaluate
 from denoise_cli.corrupt import parse
 from denoise_cli.media import image
-from denoise_cli.session import Session, choose
+from denoise_cli.models import choose
+from denoise_cli.session import Session
 
 
 def main() -> None:

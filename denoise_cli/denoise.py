@@ -55,7 +55,7 @@ def run(
 ) -> Iterator[Result]:
     """Denoise every job; yield a Result for each as it is done.
 
-    `models` is a Session, or a function that opens the one for a kind of file; it is called at most once a kind.
+    `models` is a Session, or a function that gives the one for a file's header, asked by one thread at a time.
     `audio` says how recordings are written where not as they came, `limits` how large a file may be.
     With `mask` the holes of a picture are filled and nothing else is touched.
     A job that fails yields a Result with its error, and the others go on. Raises UsageError for options
@@ -86,8 +86,7 @@ def array(x: np.ndarray, session: Session, options: Options | None = None) -> np
 
     Three channels are taken for RGB, any others each for itself.
     """
-    groups = ((0, 1, 2),) if len(x) == 3 else tuple((c,) for c in range(len(x)))
-    return signal(Signal(x, Header("image", len(x), x.shape[1], x.shape[2], groups=groups)), session, options)
+    return signal(Signal(x, Header.picture(x.shape)), session, options)
 
 
 def signal(noisy: Signal, session: Session, options: Options | None = None) -> np.ndarray:
@@ -112,7 +111,7 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
 def _picture(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write; noise and residual are in 8-bit steps."""
     before, after, removed = NoiseMeter(), NoiseMeter(), ResidualMeter()
-    verdict = Verdict("image", workers, options)
+    verdict = Verdict(source.header, workers, options)
     for x, y in _windows(source.blocks(), source.header, workers, options):
         sink.write(y)
         before.add(x)
@@ -128,7 +127,7 @@ def _masked(job: Job, source: Source, sink: Sink, workers: Workers, options: Opt
     if source.header.kind != "image":
         raise UsageError("--mask is for pictures")
     mask.check(source.header)
-    seen, top = mask.hidden(source.blocks(), holes.value(workers.session("image").card)), 0
+    seen, top = mask.hidden(source.blocks(), holes.value(workers.session(source.header).card)), 0
     for x, y in _windows(seen, source.header, workers, replace(options, strength=1.0)):
         sink.write(mask.filled(x, y, top))
         top += x.shape[1]
@@ -140,7 +139,7 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
     rate = source.header.rate
     assert rate is not None, "a recording has a rate"
     before, after = LevelMeter(rate), LevelMeter(rate)
-    verdict = Verdict("audio", workers, options)
+    verdict = Verdict(source.header, workers, options)
     length = 0
     for x, y in segments(source.blocks(), source.header, workers, options):
         sink.write(y)
@@ -154,10 +153,10 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
 
 def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write a table or a series."""
-    workers.session(source.header.kind)  # a model for something else is refused before the file is read
+    workers.session(source.header)  # a model for something else is refused before the file is read
     assert isinstance(source, TableSource), "so says its kind"
     impute, filled = tabular.imputes(options, source.has_missing()), 0
-    verdict = Verdict(source.header.kind, workers, options)
+    verdict = Verdict(source.header, workers, options)
     # Whether a file is anomalous is told by what the model makes of the values that are known.
     for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute and not options.flag):
         verdict.add(x, y)
@@ -175,7 +174,7 @@ def _windows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile."""
     assert header.length is not None, "a picture knows its height"
-    card = workers.session("image").card
+    card = workers.session(header).card
     rows, columns = plan(header, card.halo, card.multiple, options.tile)
     blocks = iter(blocks)
     for _ in range(header.frames):
@@ -215,7 +214,7 @@ class _Window:
     def __init__(
         self, cut: tiles.Cut, data: np.ndarray, header: Header, columns: list[tiles.Cut], workers: Workers
     ):
-        session = workers.session("image")
+        session = workers.session(header)
         card = session.card
         self.x = data[:, cut.keep]
         self.y = np.empty(self.x.shape, np.float32)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from denoise_cli import upper_band
+from denoise_cli.session import Session
 from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Tile, Workers
 
@@ -52,13 +53,13 @@ def segments(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (input, output) of consecutive frames, (C, n, 1) each, to the end of `blocks`, wherever that is."""
     assert header.rate is not None, "a recording has a rate"
-    session = workers.session("audio")
+    session = workers.session(header)
     card = session.card
     assert card.rate is not None, "so says its card"
     plan = Plan.of(header.rate, card.rate, card.multiple, card.halo)
     ahead: deque[_Segment] = deque()
     for left, core, right in cut(blocks, plan.core, plan.halo):
-        ahead.append(_Segment(left, core, right, plan, workers, options))
+        ahead.append(_Segment(left, core, right, plan, session, workers, options))
         del left, core, right
         if len(ahead) > len(workers.threads):
             yield ahead.popleft().join(options)
@@ -99,6 +100,7 @@ class _Segment:
         core: np.ndarray,
         right: np.ndarray,
         plan: Plan,
+        session: Session,
         workers: Workers,
         options: Options,
     ):
@@ -110,7 +112,6 @@ class _Segment:
         padded = np.pad(self.heard, ((0, 0), (0, -length % plan.multiple)))
         self.said = np.empty_like(self.heard)
         groups = [slice(0, len(core))] if options.link else [slice(c, c + 1) for c in range(len(core))]
-        session = workers.session("audio")
         self.tiles = [
             Tile(session, padded[group], lambda y, at=group: self._deliver(y, at))  # type: ignore[misc]
             for group in groups

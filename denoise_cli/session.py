@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from denoise_cli import memory, processor, sandbox, shipped
-from denoise_cli.card import PRECISIONS, ModelCard
-from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, choice, printable
+from denoise_cli import memory, sandbox, shipped
+from denoise_cli.card import ModelCard
+from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, printable
 from denoise_cli.model_file import ModelFile
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
@@ -36,37 +36,6 @@ def parse_device(device: str) -> tuple[str, int]:
     if name not in ("auto", "cpu", "cuda") or (colon and (name != "cuda" or not index.isdecimal())):
         raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
     return name, int(index or 0)
-
-
-def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
-    """The file of a shipped model's name or of a path, in the precision that is asked for.
-
-    ``auto`` takes a shipped model's int8 form on processors that multiply bytes, and never another file than
-    the one a path names. Raises ModelError where there is no such model or no such form of it.
-    """
-    if precision not in (known := ("auto", *PRECISIONS)):
-        raise UsageError(choice("precision", precision, known))
-    path = shipped.locate(model)
-    if precision == "float" or (precision == "auto" and (path == Path(model) or not _prefers_bytes(device))):
-        return path
-    if path.stem.endswith(".int8"):  # it is that form already
-        return path
-    other = shipped.variant(path, "int8")
-    if other is None and precision == "int8":
-        raise ModelError(f"{model} has no int8 form; denoise quantise makes one")
-    return other or path
-
-
-def _prefers_bytes(device: str) -> bool:
-    """Whether a model will run on a processor whose integer arithmetic is the faster one."""
-    name, _ = parse_device(device)
-    if name == "cuda" or not processor.multiplies_bytes():
-        return False
-    try:
-        import onnxruntime
-    except ImportError:
-        raise BackendError(MISSING) from None
-    return name == "cpu" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
 
 
 class Session:
@@ -82,12 +51,10 @@ class Session:
 
     def __init__(self, model: Path | ModelFile, device: str = "auto"):
         name, index = parse_device(device)
+        cuda = has_cuda(device)
         file = model if isinstance(model, ModelFile) else tried(model)
-        self._runtime = onnxruntime = _runtime()
+        self._runtime = _runtime()
         self.path, self.card = file.path, file.card
-        cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-        if name == "cuda" and not cuda:
-            raise BackendError(NO_CUDA)
         providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index})] if cuda and name != "cpu" else []
         self._providers = [*providers, "CPUExecutionProvider"]
         self._session = self._open(file.data, self._providers)
@@ -180,6 +147,17 @@ class Session:
         if not np.isfinite(y.sum()):
             raise ModelError(f"{self.path}: gave values that are not finite")
         return y
+
+
+def has_cuda(device: str = "auto") -> bool:
+    """Whether the runtime knows CUDA. No file is opened for it, so that a run can ask before any work.
+
+    Raises BackendError where there is no runtime, or `device` asks for CUDA in vain.
+    """
+    there = "CUDAExecutionProvider" in _runtime().get_available_providers()
+    if not there and parse_device(device)[0] == "cuda":
+        raise BackendError(NO_CUDA)
+    return there
 
 
 def tried(path: Path) -> ModelFile:

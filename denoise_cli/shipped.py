@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from denoise_cli.errors import ModelError, UsageError
+from denoise_cli.signal import Header
 
 _PACKAGE = Path(__file__).resolve().parent
 FOLDERS = (_PACKAGE / "_models", _PACKAGE.parent / "models")  # wheel; checkout and editable install
 
-DEFAULTS = {"image": "image", "audio": "speech"}  # kind of file -> name of the model
-
-
 NO_TABLES = "no model for tables is shipped: train one, denoise train data.csv --kind table -o m.onnx, and give -m"
 
 
-def default(kind: str) -> str:
-    """The name of the model for a kind of file; raises UsageError where none is shipped."""
-    if kind not in DEFAULTS:
-        raise UsageError(NO_TABLES)
-    return DEFAULTS[kind]
+def default(header: Header) -> str:
+    """The name of the model for such files; raises UsageError where none is shipped."""
+    if header.kind == "image":
+        return "image" if any(len(group) == 3 for group in header.groups) else "gray"
+    if header.kind == "audio":
+        return "speech"
+    raise UsageError(NO_TABLES)
 
 
 def names() -> list[str]:

@@ -30,6 +30,13 @@ class Header:
     rate: int | None = None  # samples per second, audio only
     format: str = ""  # the container: "png", "jpeg", "tiff", "wav", ...
 
+    @classmethod
+    def picture(cls, shape: tuple[int, ...], step: float = 0.0) -> Header:
+        """Of an array (C, H, W): three channels are taken for RGB, any others each for itself."""
+        channels, height, width = shape
+        groups = ((0, 1, 2),) if channels == 3 else tuple((c,) for c in range(channels))
+        return cls("image", channels, height, width, groups=groups, step=step)
+
     @property
     def size(self) -> int | None:
         """Pixels or samples in the whole file, all frames together, channels not counted."""

@@ -41,7 +41,7 @@ def rows(
     blocks: Iterable[np.ndarray], header: Header, workers: Workers, options: Options, impute: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (input, output) of consecutive rows, (F, n, 1) each; no output holds a NaN."""
-    session = workers.session(header.kind)
+    session = workers.session(header)
     if header.channels != session.card.channels:
         raise InputError(f"has {header.channels} columns, and the model takes {session.card.channels}")
     pieces = _whole(blocks) if header.kind == "table" else _overlapping(blocks, session.card)

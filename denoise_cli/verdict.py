@@ -8,17 +8,17 @@ import numpy as np
 
 from denoise_cli.metrics import ErrorMeter
 from denoise_cli.pipeline import Result
-from denoise_cli.signal import Kind
+from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Workers
 
 
 class Verdict:
     """Watches one file go through the model; does nothing unless anomalies are to be flagged."""
 
-    def __init__(self, kind: Kind, workers: Workers, options: Options):
+    def __init__(self, header: Header, workers: Workers, options: Options):
         self._meter: ErrorMeter | None = None
         if options.flag:
-            card = workers.session(kind).card  # which Workers has checked for a threshold
+            card = workers.session(header).card  # which Workers has checked for a threshold
             self._meter, self._limit = ErrorMeter(card.std), float(card.anomaly["threshold"])
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from denoise_cli import tiles
 from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
-from denoise_cli.signal import Kind
+from denoise_cli.signal import Header
 
 TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
 NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables", "series": "series"}
@@ -56,7 +56,7 @@ class Options:
                 raise UsageError(f"--{name} must be at least {low}, not {value}")
 
 
-Models = Session | Callable[[Kind], Session]  # one for every kind of file, or how to get it
+Models = Session | Callable[[Header], Session]  # one for every file, or which one for a file
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Workers:
 
     def __init__(self, models: Models, options: Options):
         self._options = options
-        self._opened: dict[Kind, Session] = {}
+        self._checked: list[Session] = []
         self._opening = threading.Lock()
         if hasattr(models, "card"):
             only: Session = models  # type: ignore[assignment]
             self._check(only)
-            self._models: Callable[[Kind], Session] = lambda kind: only
+            self._models: Callable[[Header], Session] = lambda header: only
         else:
             self._models = models
         self.sigma = None if options.std is None else options.std / 255
@@ -95,23 +95,22 @@ class Workers:
         for thread in self.threads:
             thread.start()
 
-    def session(self, kind: Kind) -> Session:
-        """The model for this kind of file; opened on first use.
+    def session(self, header: Header) -> Session:
+        """The model for a file; opened on first use.
 
         Raises InputError where there is none, UsageError where it does not go with the options.
         """
         with self._opening:
-            if kind not in self._opened:
-                session = self._models(kind)
-                self._check(session)
-                self._opened[kind] = session
-        session = self._opened[kind]
-        if session.card.kind != kind:
-            what = f'model "{session.card.name}" is for {NOUNS[session.card.kind]}, not for {NOUNS[kind]}'
+            session = self._models(header)
+            self._check(session)
+        if session.card.kind != header.kind:
+            what = f'model "{session.card.name}" is for {NOUNS[session.card.kind]}, not for {NOUNS[header.kind]}'
             raise InputError(what)
         return session
 
     def _check(self, session: Session) -> None:
+        if session in self._checked:
+            return
         if self._options.std is not None and not session.card.noise_input:
             name = session.card.name
             raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')
@@ -122,6 +121,7 @@ class Workers:
                 f'model "{session.card.name}" has no threshold for anomalies; '
                 "denoise eval --anomaly --store gives it one"
             )
+        self._checked.append(session)
 
     def submit(self, tile: Tile) -> None:
         with self.changed:
@@ -181,7 +181,7 @@ class Workers:
             self.changed.notify_all()
         for thread in self.threads:
             while thread.is_alive():
-                for session in list(self._opened.values()):
+                for session in list(self._checked):
                     if cancel := getattr(session, "cancel", None):
                         cancel(each.ident for each in self.threads)
                 thread.join(0.1)

@@ -68,7 +68,7 @@ def _export(path: Path, channels: int, noise_map: bool = False) -> Path:
     torch.manual_seed(0)
     net = build("unet", {"channels": channels, "widths": (8, 16), "blocks": (1, 1), "noise_map": noise_map})
     card = ModelCard(
-        "tiny", channels=channels, multiple=net.multiple, noise_input=noise_map, arch="unet", net=config_of(net)
+        path.stem, channels=channels, multiple=net.multiple, noise_input=noise_map, arch="unet", net=config_of(net)
     )
     export(net, card, path)
     return path

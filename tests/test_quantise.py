@@ -14,7 +14,8 @@ from denoise_cli import nets, processor, session
 from denoise_cli.card import ModelCard
 from denoise_cli.cli import main
 from denoise_cli.errors import ModelError, TrainingError, UsageError
-from denoise_cli.session import Session, choose
+from denoise_cli.models import choose
+from denoise_cli.session import Session
 
 CARD = ModelCard(
     "tiny",

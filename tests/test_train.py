@@ -608,6 +608,21 @@ def test_a_checkpoint_that_lacks_a_layer_is_no_smaller_net():
             grow(nets.build("unet", TINY), kept)
 
 
+def test_a_gray_net_begins_where_the_colour_one_ended_on_three_equal_channels():
+    torch.manual_seed(0)
+    colour, gray = (nets.build("unet", {**TINY, "channels": channels}) for channels in (3, 1))
+    for layer in (colour.stem, colour.head):
+        torch.nn.init.normal_(layer.bias, std=0.1)
+    grow(gray, colour.state_dict())
+    x = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        both = colour(x.expand(1, 3, 32, 32)).mean(1, keepdim=True), gray(x)
+    assert torch.allclose(*both, atol=1e-6)
+    assert (both[1] - x).abs().max() > 0.01, "it does something"
+    with pytest.raises(ValueError, match=r"stem\.weight is \(3,\)"):
+        grow(nets.build("unet", {**TINY, "channels": 1}), {**colour.state_dict(), "stem.weight": torch.zeros(3)})
+
+
 @pytest.mark.parametrize(
     ("arch", "small", "large"),
     [

@@ -15,7 +15,8 @@ from denoise_cli.cli import scores as forms
 from denoise_cli.cli import screen, stacks
 
 if TYPE_CHECKING:
-    from denoise_cli.evaluate import AnyRow, Pair
+    from denoise_cli.evaluate import AnyRow, Denoiser, Pair
+    from denoise_cli.models import Models
     from denoise_cli.signal import Kind
 
 
@@ -100,6 +101,7 @@ def evaluate(
     from denoise_cli.media.files import Replacing, check_writable
     from denoise_cli.media.layout import TABLE_SUFFIXES
     from denoise_cli.model_file import layout as model_layout
+    from denoise_cli.models import Models
 
     if anomaly is not None:
         if noisy is not None or noise or sweep or baseline or sheet or fail_under or strength != 1:
@@ -156,9 +158,8 @@ def evaluate(
     names = _metrics(metrics, kinds, quiet)
     if threshold is not None:
         _check_threshold(threshold[0], kinds, names)
-    name, denoiser = (
-        ("noisy", None) if baseline else _denoiser(kinds, model, device, precision, strength, std, tile, threads)
-    )
+    models = None if baseline else Models(model, precision, device)
+    denoiser = None if models is None else _denoiser(models, strength, std, tile, threads)
 
     rows: list[AnyRow] = []
     shown = forms.Sheet()
@@ -182,6 +183,7 @@ def evaluate(
     if not rows:
         raise typer.Exit(1)
     groups = forms.grouped(rows)
+    name = "noisy" if models is None else models.names
     table = [forms.plain(row.flat()) for row in rows]
     if csv is not None:
         everything = dict.fromkeys(key for row in table for key in row)  # two kinds have some columns each
@@ -206,18 +208,9 @@ def _about(pair: Pair, message: str) -> str:
 
 
 def _denoiser(
-    kinds: Collection[Kind],
-    model: str | None,
-    device: str,
-    precision: str,
-    strength: float,
-    std: float | None,
-    tile: int | None,
-    threads: int | None,
-):
-    """The models' names and one function for all kinds of file; a model that is named has to serve for all."""
-    from denoise_cli import denoise, memory, shipped
-    from denoise_cli.session import Session, choose
+    models: Models, strength: float, std: float | None, tile: int | None, threads: int | None
+) -> Denoiser:
+    from denoise_cli import denoise, memory
 
     memory.keep_freed()
     settings = denoise.Options(
@@ -227,12 +220,7 @@ def _denoiser(
         threads=threads,
         atten_lim=denoise.GENTLE,  # as in run
     )
-    if model:
-        session = Session(choose(model, precision, device), device)
-        return session.card.name, lambda noisy: denoise.signal(noisy, session, settings)
-    sessions = {kind: Session(choose(shipped.default(kind), precision, device), device) for kind in kinds}
-    names = ", ".join(session.card.name for session in sessions.values())
-    return names, lambda noisy: denoise.signal(noisy, sessions[noisy.header.kind], settings)
+    return lambda noisy: denoise.signal(noisy, models(noisy.header), settings)
 
 
 def _metrics(text: str | None, kinds: Collection[Kind], quiet: bool) -> list[str]:

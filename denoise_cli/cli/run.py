@@ -18,6 +18,7 @@ from denoise_cli.errors import DenoiseError, NoSpaceError, RefusedError, UsageEr
 if TYPE_CHECKING:
     from denoise_cli.media.files import Job
     from denoise_cli.pipeline import Result
+    from denoise_cli.session import Session
 
 
 def run(
@@ -111,7 +112,7 @@ def run(
     from denoise_cli.media.layout import TABLE_SUFFIXES, is_table
     from denoise_cli.media.limits import Limits
     from denoise_cli.model_file import layout as model_layout
-    from denoise_cli.session import Session, choose
+    from denoise_cli.models import Models
 
     settings = denoise.Options(
         strength=strength,
@@ -155,31 +156,22 @@ def run(
         raise typer.Exit(1 if failures else 0)
 
     memory.keep_freed()
-    opened: dict[str, Session] = {}
 
-    def open_model(kind: str) -> Session:
-        session = opened[kind] = Session(choose(model or shipped.default(kind), precision, device), device)
+    def opened(session: Session) -> None:
         if session.fell_back and not quiet:
             screen.say("the GPU could not be opened; running on the processor")
-        return session
 
-    def model_for(kind: str) -> Session:  # the content of a file decides, not its name
-        return opened.get(kind) or open_model(kind)
-
-    kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
-    models: Any = model_for
-    if model or len(kinds) == 1:  # so that a model that is missing is found before any work
-        first = open_model(kinds.pop() if len(kinds) == 1 else "image")
-        models = first if model else model_for
+    models = Models(model, precision, device, opened)  # fails here, before any work, where there is no runtime
     began = time.perf_counter()
-    stream = denoise.run(todo, models, settings, AudioOptions(sample_rate, bit_depth, clip.value), limits, holes)
+    written = AudioOptions(sample_rate, bit_depth, clip.value)
+    stream = denoise.run(todo, models.only or models, settings, written, limits, holes)
     if compare is not None:
         stream = _compared(stream, sheets)
     results = listing.follow(stream, len(todo), quiet, verbose)
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
 
-    about["model"] = ", ".join(session.card.name for session in opened.values()) or about["model"]
+    about["model"] = models.names or about["model"]
     _report(reports.document(results, seconds, len(skipped), found.missing, **about), report, json)
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), seconds)

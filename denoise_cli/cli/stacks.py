@@ -40,20 +40,18 @@ class Asked:
 
 def evaluate(asked: Asked) -> int:
     """Score, show and write; returns the exit code."""
-    from denoise_cli import pictures, shipped, stacks
+    from denoise_cli import pictures, stacks
     from denoise_cli import report as reports
     from denoise_cli.evaluate import stacks as library
     from denoise_cli.media.files import Replacing
-    from denoise_cli.session import Session, choose
+    from denoise_cli.models import Models
 
     if asked.threshold is not None and asked.threshold[0] != "psnr":
         raise UsageError("--fail-under of a stack is by psnr")
     denoiser, name = None, "noisy"
     both = library.pair(asked.noisy, asked.clean)
     if not asked.baseline:
-        session = Session(
-            choose(asked.model or shipped.DEFAULTS["image"], asked.precision, asked.device), asked.device
-        )
+        session = Models(asked.model, asked.precision, asked.device)(both.clean.header)
         stacks.check(session, asked.settings)
         name = session.card.name
 

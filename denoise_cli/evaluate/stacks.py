@@ -135,7 +135,7 @@ def _mean_std(values: np.ndarray) -> tuple[float, float]:
 def _hit(x: np.ndarray, noise: Chain | None, seed: list[int]) -> np.ndarray:
     if noise is None:
         return x
-    header = Header("image", x.shape[0], x.shape[1], x.shape[2], step=1 / 255)
+    header = Header.picture(x.shape, step=1 / 255)
     return noise.stream(header, np.random.default_rng(seed))(x)
 
 

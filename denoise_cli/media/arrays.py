@@ -25,6 +25,7 @@ import numpy as np
 
 from denoise_cli import memory
 from denoise_cli.errors import InputError, UsageError, printable
+from denoise_cli.signal import Header
 
 Use = Literal["train", "test"]
 
@@ -41,6 +42,11 @@ class Stack:
 
     name: str
     pixels: np.ndarray
+
+    @property
+    def header(self) -> Header:
+        """Of each of its pictures."""
+        return Header.picture(self.pixels.shape[1:], step=1 / 255)
 
     def picture(self, index: int) -> np.ndarray:
         """(C, H, W) float32 in [0, 1]."""

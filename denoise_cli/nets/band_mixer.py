@@ -50,7 +50,9 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         h = h + self.point(F.leaky_relu(self.time(h), SLOPE))
-        return h + self.unmix(F.leaky_relu(self.mix(h), SLOPE))
+        # As a matrix: onnxruntime then adds the bias and bends within the product, and saves a tenth of the time.
+        rows = h.reshape(-1, h.shape[-1])
+        return h + self.unmix(F.leaky_relu(self.mix(rows), SLOPE)).reshape(h.shape)
 
 
 class BandMixer(nn.Module):

@@ -21,12 +21,12 @@ def grow(net: nn.Module, smaller: Mapping[str, Tensor]) -> None:
 
     A net of our families whose residual blocks add to a stream gives the same output as the smaller one, if
     ``silenced`` names the last layer of every block; a gray net that of a colour one, shown three equal channels,
-    if ``ends`` names the layers that take and give channels. Raises ValueError where a tensor is larger than its place,
-    or has none, and where one is missing that is not part of such a block.
+    if ``ends`` names the layers that take and give channels. Raises ValueError where a tensor is larger than its
+    place, or has none, and where one is missing that is not part of such a block.
     """
     own = net.state_dict()
-    if hasattr(net, "ends"):
-        smaller = _of_gray(smaller, own, *net.ends)
+    if ends := getattr(net, "ends", None):
+        smaller = _of_gray(smaller, own, *ends)
     for name, old in smaller.items():
         if name not in own:
             raise ValueError(f"{name} has no place in it")
@@ -47,8 +47,9 @@ def grow(net: nn.Module, smaller: Mapping[str, Tensor]) -> None:
 def _of_gray(
     smaller: Mapping[str, Tensor], own: Mapping[str, Tensor], first: str, last: str
 ) -> Mapping[str, Tensor]:
-    """Weights of a colour net for a gray one: the sum of what three equal channels did, the mean of what they got."""
-    if own[f"{first}.weight"].shape[1] != 1 or smaller[f"{first}.weight"].shape[1] != 3:
+    """Weights of a colour net for a gray one: the sum of what equal channels did, the mean of what they got."""
+    new, old = own[f"{first}.weight"], smaller.get(f"{first}.weight")
+    if old is None or new.shape[1] != 1 or old.ndim != new.ndim or old.shape[1] != 3:
         return smaller
     mean = {name: smaller[name].unflatten(0, (3, -1)).mean(0) for name in (f"{last}.weight", f"{last}.bias")}
-    return {**smaller, f"{first}.weight": smaller[f"{first}.weight"].sum(1, keepdim=True), **mean}
+    return {**smaller, f"{first}.weight": old.sum(1, keepdim=True), **mean}

@@ -55,15 +55,17 @@ def test_a_recording_comes_back_as_it_was_but_for_the_noise(
 
 
 def test_pictures_and_recordings_of_one_folder_each_meet_their_model(
-    command, model, voice_model, tmp_path, monkeypatch
+    command, model, gray_model, voice_model, tmp_path, monkeypatch
 ):
     from denoise_cli import shipped
 
     monkeypatch.setattr(shipped, "FOLDERS", (tmp_path / "models",))
     (tmp_path / "models").mkdir()
     shutil.copy(model, tmp_path / "models" / "image.onnx")
+    shutil.copy(gray_model, tmp_path / "models" / "gray.onnx")
     shutil.copy(voice_model, tmp_path / "models" / "speech.onnx")
     write_png(tmp_path / "in" / "a.png", scene(40, 50))
+    write_png(tmp_path / "in" / "gray.png", scene(40, 50, 1))
     write(tmp_path / "in" / "sub" / "b.wav")
     (tmp_path / "in" / "bad.wav").write_bytes(b"RIFF....WAVE")
     done = command("run", tmp_path / "in", "--compare", tmp_path / "cmp", "--report", tmp_path / "r.json", "-v")
@@ -72,7 +74,9 @@ def test_pictures_and_recordings_of_one_folder_each_meet_their_model(
     assert (tmp_path / "in.denoised" / "a.png").exists()
     assert (tmp_path / "in.denoised" / "sub" / "b.wav").exists()
     assert (tmp_path / "cmp" / "sub" / "b.wav.compare.png").stat().st_size > 1000
-    rows = {Path(row["input"]).name: row for row in json.loads((tmp_path / "r.json").read_text())["results"]}
+    report = json.loads((tmp_path / "r.json").read_text())
+    rows = {Path(row["input"]).name: row for row in report["results"]}
+    assert set(report["model"].split(", ")) == {"tiny", "gray", "voice"}
     assert (rows["a.png"]["kind"], rows["a.png"]["duration"], rows["a.png"]["pixels"]) == ("image", None, 2000)
     assert (rows["b.wav"]["kind"], rows["b.wav"]["duration"], rows["b.wav"]["pixels"]) == ("audio", 0.7, None)
     assert rows["b.wav"]["noise_after"] < rows["b.wav"]["noise_before"] < 0, "dB of full scale"

@@ -31,7 +31,7 @@ from denoise_cli.signal import Signal
 
 DENOISE = str(Path(sys.executable).with_name("denoise"))
 
-AS_RUN = denoise.Options(atten_lim=denoise.GENTLE)  # what the command does by itself
+AS_RUN = denoise.Options(gentle=True)  # what the command does by itself
 
 
 def measured(source: Path, model: str, threads: int) -> tuple[float, float, float]:

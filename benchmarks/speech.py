@@ -33,7 +33,7 @@ COLUMNS = ("PESQ-WB", "STOI", "ESTOI", "SI-SDR")
 
 def ours(model: str) -> System:
     session = Session(shipped.locate(model), "cpu")
-    return lambda noisy: denoise.signal(noisy, session, denoise.Options(threads=1, atten_lim=denoise.GENTLE))
+    return lambda noisy: denoise.signal(noisy, session, denoise.Options(threads=1, gentle=True))
 
 
 def noisereduce(noisy: Signal) -> np.ndarray:

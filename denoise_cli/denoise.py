@@ -32,12 +32,12 @@ from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
 from denoise_cli.verdict import Verdict
-from denoise_cli.workers import GENTLE, TILE, Models, Options, Tile, Workers
+from denoise_cli.workers import TILE, Models, Options, Tile, Workers
 
 if TYPE_CHECKING:
     from denoise_cli.media.audio import AudioOptions
 
-__all__ = ["GENTLE", "TILE", "Options", "array", "plan", "run", "signal"]
+__all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
 
 # A picture larger than this is read in windows of rows, two of which are in memory, with their results, so
 # its tiles are smaller. With two threads the whole process then stays under 700 MB.
@@ -148,7 +148,7 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
         verdict.add(x, y)
         length += x.shape[1]
         del x, y
-    return verdict.on(Result(job, size=length, noise_before=before.level(), noise_after=after.level()))
+    return verdict.on(Result(job, size=length, noise_before=before.floor(), noise_after=after.floor()))
 
 
 def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:

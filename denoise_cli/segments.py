@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from denoise_cli import upper_band
+from denoise_cli.gentle import Gentle
 from denoise_cli.session import Session
 from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Tile, Workers
@@ -56,15 +57,16 @@ def segments(
     session = workers.session(header)
     card = session.card
     assert card.rate is not None, "so says its card"
+    gentle = Gentle(header.rate) if options.gentle else None
     plan = Plan.of(header.rate, card.rate, card.multiple, card.halo)
     ahead: deque[_Segment] = deque()
     for left, core, right in cut(blocks, plan.core, plan.halo):
         ahead.append(_Segment(left, core, right, plan, session, workers, options))
         del left, core, right
         if len(ahead) > len(workers.threads):
-            yield ahead.popleft().join(options)
+            yield ahead.popleft().join(options, gentle)
     while ahead:
-        yield ahead.popleft().join(options)
+        yield ahead.popleft().join(options, gentle)
 
 
 def cut(
@@ -122,15 +124,18 @@ class _Segment:
     def _deliver(self, y: np.ndarray, channels: slice) -> None:
         self.said[channels] = y[:, : self.said.shape[1]]
 
-    def join(self, options: Options) -> tuple[np.ndarray, np.ndarray]:
+    def join(self, options: Options, gentle: Gentle | None) -> tuple[np.ndarray, np.ndarray]:
         """The core's input and output, (C, n, 1) each; waits for the model."""
         for tile in self.tiles:
             tile.done.result()
         self.tiles.clear()
-        y = upper_band.restored(self.x, self.heard, self.said, self.plan.rate, self.plan.model_rate)[:, self.keep]
-        strength = options.strength
+        whole = upper_band.restored(self.x, self.heard, self.said, self.plan.rate, self.plan.model_rate)
+        y = whole[:, self.keep]
+        strength: float | np.ndarray = options.strength
         if options.atten_lim is not None:
-            strength = min(strength, 1 - 10 ** (-options.atten_lim / 20))
-        if strength < 1:
-            y = self.core + np.float32(strength) * (y - self.core)
+            strength = min(options.strength, 1 - 10 ** (-options.atten_lim / 20))
+        elif gentle is not None:
+            strength = np.minimum(options.strength, 1 - gentle.left(self.x, whole, self.keep))
+        if np.any(strength < 1):
+            y = self.core + np.asarray(strength, np.float32) * (y - self.core)
         return self.core[:, :, None], np.ascontiguousarray(y)[:, :, None]

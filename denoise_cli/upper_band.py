@@ -44,18 +44,18 @@ def gain(rest: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, model
     (Spectral subtraction of energies, Berouti et al. 1979; the floor after Martin 2001, minimum statistics.)
     """
     frames = max(1, int(rest.shape[1] / (rate * FRAME)))
-    energy = _neighbourly(_energy(rest, rate, frames))
+    energy = _neighbourly(energies(rest, rate, frames))
     # Second differences of samples are treble: where there is no consonant, they are noise between any vowels.
     before, after = (
-        _neighbourly(_energy(np.diff(v, 2, prepend=0, append=0), model_rate, frames)) for v in (heard, said)
+        _neighbourly(energies(np.diff(v, 2, prepend=0, append=0), model_rate, frames)) for v in (heard, said)
     )
-    lowered = _quantile(np.sqrt(np.minimum(1, (after + 1e-12) / (before + 1e-12))), LOWERED)
-    kept = np.maximum(0, 1 - ABOVE * _quantile(energy, FLOOR) / np.maximum(energy, 1e-12))
+    lowered = running_quantile(np.sqrt(np.minimum(1, (after + 1e-12) / (before + 1e-12))), LOWERED)
+    kept = np.maximum(0, 1 - ABOVE * running_quantile(energy, FLOOR) / np.maximum(energy, 1e-12))
     return lowered + (1 - lowered) * kept
 
 
-def _energy(x: np.ndarray, rate: int, frames: int) -> np.ndarray:
-    """(C, n) -> (C, frames); frames begin at whole multiples of `FRAME`, whatever the rate."""
+def energies(x: np.ndarray, rate: int, frames: int) -> np.ndarray:
+    """Sums of squares, (C, n) -> (C, frames); frames begin at whole multiples of `FRAME`, whatever the rate."""
     edges = np.minimum(np.round(np.arange(frames) * FRAME * rate).astype(int), x.shape[1] - 1)
     return np.add.reduceat(np.square(x, dtype=np.float64), edges, axis=1)
 
@@ -65,7 +65,8 @@ def _neighbourly(energy: np.ndarray) -> np.ndarray:
     return around[:, :-2] + around[:, 1:-1] + around[:, 2:]
 
 
-def _quantile(values: np.ndarray, percent: float) -> np.ndarray:
+def running_quantile(values: np.ndarray, percent: float) -> np.ndarray:
+    """Of each of the (C, frames) values and its `REACH` neighbours to either side."""
     around = np.pad(values, ((0, 0), (REACH, REACH)), mode="reflect" if values.shape[1] > REACH else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(around, 2 * REACH + 1, axis=1)
     return np.percentile(windows, percent, axis=2)

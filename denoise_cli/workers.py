@@ -24,9 +24,6 @@ TILE = 1120  # side of the largest tile by default: about 170 MB of activations 
 NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables", "series": "series"}
 
 
-GENTLE = 24.0  # dB; what is left of the noise is hardly heard, and what was taken from the voice less so
-
-
 @dataclass(frozen=True)
 class Options:
     """How to run; `batch` and `threads` never change the result, `tile` at most by 0.01 of an 8-bit step."""
@@ -37,7 +34,8 @@ class Options:
     batch: int | None = None  # tiles a call; default 1 on a processor, 8 on a GPU
     threads: int | None = None  # default: the cores this process may use
     link: bool = True  # recordings: one mask for all channels, so that the stereo image stays
-    atten_lim: float | None = None  # recordings: noise is lowered by at most so many dB; GENTLE in the commands
+    atten_lim: float | None = None  # recordings: noise is lowered by at most so many dB
+    gentle: bool = False  # recordings: by as much as the voice asks for, see gentle.py; what the commands do
     impute: bool | None = None  # tables: only missing values are replaced; None: where there are any
     flag: bool = False  # measure how well the model gives each file back, and mark those it does not
 

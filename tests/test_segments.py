@@ -162,6 +162,60 @@ def test_a_limit_of_attenuation_leaves_that_much_of_the_noise():
         Options(atten_lim=-1)
 
 
+def speaking(seconds: float, level: float = 0.2) -> np.ndarray:
+    """A tone that pauses every other 300 ms, as speech does, (1, n)."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (level * np.sin(2000 * time) * (time % 0.6 < 0.3))[None].astype(np.float32)
+
+
+def knows(voice: np.ndarray) -> Fake:
+    """A model that takes all noise away and nothing else, of recordings of one segment."""
+    return Fake(lambda x: np.pad(voice, ((0, 0), (0, x.shape[-1] - voice.shape[1])))[None])
+
+
+@pytest.mark.parametrize(("below", "lowered"), [(0, 24), (10, 24), (18, 22), (26, 14), (34, 8), (60, 8)])
+def test_the_gentle_way_lowers_noise_to_forty_decibels_below_the_voice(below, lowered):
+    voice = speaking(6)
+    noise = np.float32(0.2 / 2**0.5 * 10 ** (-below / 20)) * np.random.default_rng(0).standard_normal(
+        voice.shape, dtype=np.float32
+    )
+    y = run(voice + noise, knows(voice), gentle=True)
+    assert db(noise, y - voice) == pytest.approx(lowered, abs=0.7)
+    halved = run(voice + noise, knows(voice), gentle=True, strength=0.3)
+    assert db(noise, halved - voice) == pytest.approx(-20 * np.log10(0.7), abs=0.01), "the weaker of the two counts"
+
+
+def test_a_bark_in_a_good_recording_goes_down_as_far_as_on_a_street():
+    voice = speaking(6)
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(voice.shape).astype(np.float32)
+    bark = slice(3 * RATE, 4 * RATE)
+    noise[:, bark] *= 500
+    left = run(voice + noise, knows(voice), gentle=True) - voice
+    inner, away = slice(round(3.2 * RATE), round(3.8 * RATE)), slice(0, 2 * RATE)
+    assert db(noise[:, inner], left[:, inner]) == pytest.approx(24, abs=0.1)
+    assert db(noise[:, away], left[:, away]) == pytest.approx(8, abs=0.1)
+
+
+def test_noise_alone_is_not_spared_and_nothing_is_nothing():
+    x = recording(3)
+    assert db(x, run(x, Fake(lambda x: x * 0.001), gentle=True)) == pytest.approx(24, abs=0.2)
+    assert np.array_equal(run(x * 0, Fake(lambda x: x), gentle=True), x * 0)
+
+
+def test_the_gentle_way_glides_from_segment_to_segment_and_hangs_on_no_thread():
+    x = recording(65)
+    x[:, : 30 * RATE] *= 0.01
+    model = Fake(lambda x: 0.9 * x)
+    y = run(x, model, gentle=True)
+    header = Header("audio", 1, x.shape[1], rate=RATE)
+    assert np.array_equal(
+        denoise.signal(Signal(x[:, :, None], header), model, Options(threads=1, gentle=True))[:, :, 0], y
+    )
+    took = (x - y)[:, x[0] != 0] / x[:, x[0] != 0] / 0.1  # 1 - left
+    assert took.min() == pytest.approx(1 - 10 ** (-8 / 20), abs=0.01)
+    assert np.abs(np.diff(took[0])).max() < 0.01, "no step at the ends of segments"
+
+
 def test_a_model_for_pictures_is_refused_for_recordings():
     with pytest.raises(InputError, match='"fake" is for pictures, not for recordings'):
         run(recording(1), Fake(kind="image", rate=None))

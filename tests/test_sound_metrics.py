@@ -298,7 +298,7 @@ def test_blocks_of_any_size_say_the_same(block):
     meter = LevelMeter(RATE)
     for start in range(0, x.shape[1], block):
         meter.add(x[:, start : start + block, None])
-    assert meter.level() == noise_level(x, RATE)
+    assert meter.floor() == noise_level(x, RATE)
 
 
 def test_silence_around_a_recording_is_not_its_noise_but_a_gate_is():
@@ -314,9 +314,9 @@ def test_the_level_meter_does_not_grow_and_keeps_no_view():
     meter, block = LevelMeter(RATE), hiss(1.01)[:, :, None]
     meter.add(block)
     size = sum(v.nbytes for v in vars(meter).values() if isinstance(v, np.ndarray))
-    expected = meter.level()
+    expected = meter.floor()
     block[:] = 0
-    assert meter.level() == expected
+    assert meter.floor() == expected
     for seed in range(5):
         meter.add(hiss(1, seed=seed)[:, :, None])
     assert sum(v.nbytes for v in vars(meter).values() if isinstance(v, np.ndarray)) == size

@@ -218,7 +218,7 @@ def _denoiser(
         std=std,
         tile=denoise.TILE if tile is None else tile,
         threads=threads,
-        atten_lim=denoise.GENTLE,  # as in run
+        gentle=True,  # as in run
     )
     return lambda noisy: denoise.signal(noisy, models(noisy.header), settings)
 

@@ -39,7 +39,7 @@ def run(
             "--atten-lim",
             metavar="DB",
             help="Recordings: lower noise by at most so much; inf for all the model gives.",
-            show_default="24",
+            show_default="to 40 dB below the voice, by 8 to 24",
         ),
     ] = None,
     sample_rate: Annotated[
@@ -121,7 +121,8 @@ def run(
         batch=batch,
         threads=threads,
         link=link,
-        atten_lim=denoise.GENTLE if atten_lim is None and not flag_anomalies else atten_lim,
+        atten_lim=atten_lim,
+        gentle=atten_lim is None and not flag_anomalies,
         impute=impute,
         flag=flag_anomalies,
     )

@@ -14,7 +14,7 @@ BLANKS = 0.25  # share of frames without a single step in them from which a reco
 class LevelMeter:
     """Estimates the noise floor of a recording that arrives in pieces; memory does not grow.
 
-    Call ``add`` with each (C, n, 1) block and ask ``level`` at any time. In the spirit of R. Martin, "Noise power
+    Call ``add`` with each (C, n, 1) block and ask ``floor`` at any time. In the spirit of R. Martin, "Noise power
     spectral density estimation based on optimal smoothing and minimum statistics", IEEE Trans. SAP 9(5),
     2001: speech and music pause, noise does not, so the floor is what the quietest tenth of all frames of
     50 ms reaches. Kept as a histogram in steps of 0.1 dB, so that the blocks may be of any size.
@@ -46,12 +46,18 @@ class LevelMeter:
         if whole and x.shape[0]:
             self._count(x[:, :whole].reshape(x.shape[0], -1, self._frame))
 
-    def level(self) -> float:
+    def floor(self) -> float:
         """The noise floor in dB of full scale, from -120 for silence to 0; -120 where no whole frame was seen."""
-        counts, heard = self._counts, int(self._counts.sum())
-        if heard == 0 or self._blank > BLANKS * (heard + self._blank):
+        if self._blank > BLANKS * (int(self._counts.sum()) + self._blank):
             return LOWEST
-        return round(LOWEST + STEP * int(np.searchsorted(np.cumsum(counts), QUIETEST * heard)), 1)
+        return self.level(QUIETEST)
+
+    def level(self, share: float) -> float:
+        """What that share of the frames with a sound lies below, in dB of full scale; -120 without any."""
+        heard = int(self._counts.sum())
+        if heard == 0:
+            return LOWEST
+        return round(LOWEST + STEP * int(np.searchsorted(np.cumsum(self._counts), share * heard)), 1)
 
     def _count(self, frames: np.ndarray) -> None:
         """(C, N, L) -> one more in the histogram for each of the N frames that holds a sound."""
@@ -67,4 +73,4 @@ def noise_level(x: np.ndarray, rate: int) -> float:
     """The noise floor of a whole (C, T) recording in dB of full scale; see `LevelMeter`."""
     meter = LevelMeter(rate)
     meter.add(x[:, :, None])
-    return meter.level()
+    return meter.floor()

@@ -22,7 +22,7 @@ from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Tile, Workers
 
 CORE = 20  # seconds, about: longer ones leave the cache and take memory, shorter ones overlap more
-RESAMPLED = 14  # at most, where copies at another rate take memory too: the peak then stays below 400 MB
+RESAMPLED = 10  # at most, where copies at another rate take memory too: the peak then stays below 400 MB
 MARGIN = 0.1  # seconds that the filters of resampling reach, and more
 
 

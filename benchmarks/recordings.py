@@ -1,10 +1,11 @@
 """Whole commands on recordings: real-time factor, memory, clean speech, and the band above the model's.
 
-    python benchmarks/recordings.py DATA [--model speech] [--hours 10] [--only speed|memory|clean|band]
+    python benchmarks/recordings.py DATA [--model speech] [--hours 10] [--only speed|memory|large|clean|band]
 
 DATA holds audio/train and audio/test/mixed60.
 speed   `denoise run` on ten minutes of 16 kHz mono, a whole process, on one thread and on two
 memory  the peak of `denoise run` for a WAV of 48 kHz mono
+large   an output of more than 4 GB: 384 kHz, 16 bits in, 32 out; its length and its end
 clean   clean speech through the model against itself, and silence
 band    of the 48 kHz pairs, how much of the clean part above 8 kHz is left: the projection of the output on the
         clean speech there, over the louder half of each file
@@ -34,10 +35,22 @@ DENOISE = str(Path(sys.executable).with_name("denoise"))
 AS_RUN = denoise.Options(gentle=True)  # what the command does by itself
 
 
-def measured(source: Path, model: str, threads: int) -> tuple[float, float, float]:
+def measured(source: Path, model: str, threads: int, *options: str) -> tuple[float, float, float]:
     """Processor seconds, wall seconds and peak megabytes of one command."""
     target = source.with_name("out.wav")
-    command = [DENOISE, "run", "-q", "-m", model, "--threads", str(threads), str(source), "-o", str(target)]
+    command = [
+        DENOISE,
+        "run",
+        "-q",
+        "-m",
+        model,
+        "--threads",
+        str(threads),
+        *options,
+        str(source),
+        "-o",
+        str(target),
+    ]
     began = time.perf_counter()
     process = subprocess.Popen([*command, "--on-exists", "overwrite"])
     _, status, usage = os.wait4(process.pid, 0)
@@ -74,6 +87,26 @@ def memory(data: Path, model: str, folder: Path, hours: float) -> None:
             file.write(minute)
     _, seconds, peak = measured(path, model, 2)
     print(f"{hours:g} hours of 48 kHz mono: peak {peak:.0f} MB, {seconds:.0f} s", flush=True)
+
+
+def large(data: Path, model: str, folder: Path) -> None:
+    path, piece = folder / "large.wav", np.repeat(talk(data, 60), 24)
+    with soundfile.SoundFile(path, "w", 384_000, 1, "PCM_16") as file:
+        for _ in range(47):
+            file.write(piece)
+    _, seconds, peak = measured(path, model, 2, "--bit-depth", "32")
+    made = folder / "out.wav"
+    with soundfile.SoundFile(made) as y, soundfile.SoundFile(path) as x:
+        for file in (x, y):
+            file.seek(-384_000, soundfile.SEEK_END)
+        a, b = x.read(), y.read()
+        gain = float((a * b).sum() / np.square(a).sum())
+        gigabytes = made.stat().st_size / 1e9
+        print(
+            f"output of {gigabytes:.2f} GB: {y.format} {y.subtype}, {y.frames} of {x.frames} frames, "
+            f"gain in the last second {gain:.2f}, peak {peak:.0f} MB, {seconds:.0f} s",
+            flush=True,
+        )
 
 
 def clean(data: Path, model: str) -> None:
@@ -122,7 +155,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="speech")
     parser.add_argument("--hours", type=float, default=10)
-    parser.add_argument("--only", choices=("speed", "memory", "clean", "band"))
+    parser.add_argument("--only", choices=("speed", "memory", "large", "clean", "band"))
     arguments = parser.parse_args()
     data, model = arguments.data, arguments.model
     with tempfile.TemporaryDirectory() as name:
@@ -130,6 +163,7 @@ def main() -> None:
         parts = {
             "speed": lambda: speed(data, model, folder),
             "memory": lambda: memory(data, model, folder, arguments.hours),
+            "large": lambda: large(data, model, folder),
             "clean": lambda: clean(data, model),
             "band": lambda: band(data, model),
         }

@@ -1,6 +1,6 @@
-"""PSNR and SSIM of the shipped model on the denoising papers' test sets.
+"""PSNR and SSIM of a shipped model on the denoising papers' test sets, those in gray only of a model for gray.
 
-    python benchmarks/quality.py DATA [--model image] [--precision auto] [--first N] [--stamp]
+    python benchmarks/quality.py DATA [--model gray] [--precision auto] [--first N] [--stamp]
 
 --stamp writes the printed figures into the model's card (needs the onnx package).
 
@@ -37,7 +37,7 @@ LEVELS = (15, 25, 50)
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="image")
+    parser.add_argument("--model", default="gray")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--first", type=int, default=None, help="only so many pictures of each set")
     parser.add_argument("--stamp", action="store_true")
@@ -45,7 +45,7 @@ def main() -> None:
     session = Session(choose(arguments.model, arguments.precision, "cpu"), "cpu")
     print(f"{session.path.name}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
     figures: dict[str, str] = {}
-    for name in ("set12", "bsd68", "cbsd68"):
+    for name in ("set12", "bsd68", "cbsd68") if session.card.channels == 3 else ("set12", "bsd68"):
         matched = evaluate.pairs(None, arguments.data / "images" / "test" / name)[: arguments.first]
         for (listed, method), scores in PUBLISHED.items():
             if listed == name:

@@ -32,7 +32,7 @@ from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
 from denoise_cli.verdict import Verdict
-from denoise_cli.workers import TILE, Models, Options, Tile, Workers
+from denoise_cli.workers import TILE, Choice, Options, Tile, Workers
 
 if TYPE_CHECKING:
     from denoise_cli.media.audio import AudioOptions
@@ -47,7 +47,7 @@ WINDOW_TILE = 800
 
 def run(
     jobs: Iterable[Job],
-    models: Models,
+    models: Choice,
     options: Options | None = None,
     audio: AudioOptions | None = None,
     limits: Limits = Limits(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from denoise_cli.metrics import LevelMeter
+from denoise_cli.metrics.floor import LOWEST, LevelMeter
 from denoise_cli.upper_band import FRAME, energies, running_quantile
 
 BELOW = 40.0  # dB below the voice where noise is left alone; measured: less costs clean voices, more noisy ones
@@ -22,7 +22,10 @@ FAINTEST = 1e-12  # power of digital silence, -120 dB
 
 
 class Gentle:
-    """The share of what a model took that stays, along one recording whose segments come in order."""
+    """The share of what a model took that stays, along one recording whose segments come in order.
+
+    One for channels that go together.
+    """
 
     def __init__(self, rate: int):
         self._rate, self._meter = rate, LevelMeter(rate)
@@ -32,9 +35,12 @@ class Gentle:
         """Input and output of a segment with its context, (C, N) -> (n,) float32 in [0, 1] for its core."""
         self._meter.add(np.ascontiguousarray(y[:, core])[:, :, None])
         voice = self._meter.level(VOICE)
-        before, self._voice = (voice if self._voice is None else self._voice), voice
+        before = voice if self._voice is None else self._voice
+        self._voice = None if voice == LOWEST else voice  # silence before the first word is no level to glide from
         frames = max(1, int(x.shape[1] / (self._rate * FRAME)))
-        power = energies(x - y, self._rate, frames).mean(axis=0, keepdims=True) / (FRAME * self._rate)
+        taken = x - y
+        taken -= taken.mean(axis=1, keepdims=True)  # an offset is not noise
+        power = energies(taken, self._rate, frames).mean(axis=0, keepdims=True) / (FRAME * self._rate)
         noise = 10 * np.log10(running_quantile(power, NOISE)[0] + FAINTEST)
         centres = (np.arange(frames) + 0.5) * FRAME * self._rate
         heard = np.interp(centres, [core.start, core.start + GLIDE * self._rate], [before, voice])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from denoise_cli import processor, shipped
@@ -42,8 +42,8 @@ def _prefers_bytes(device: str) -> bool:
 class Models:
     """``models(header)`` is the session for a file: of the named model, or of the one that ships for such files.
 
-    Each is opened when the first file needs it; `on_open` is told. Not for several threads at once: Workers asks
-    one at a time.
+    Each is opened when the first file needs it, or by `open`; `on_open` is told. Not for several threads at once:
+    Workers asks one at a time.
     """
 
     def __init__(
@@ -51,27 +51,40 @@ class Models:
         model: str | None,
         precision: str = "auto",
         device: str = "auto",
+        kinds: Iterable[str] = (),
         on_open: Callable[[Session], None] = lambda session: None,
     ):
-        """Raises BackendError without a runtime or the device, ModelError for a named model that is none."""
+        """`kinds` are those of the files that will come, as far as known.
+
+        What would fail for every one of them fails here: raises BackendError without a runtime or the device,
+        ModelError where the model or its form in this precision is missing.
+        """
         has_cuda(device)
-        self._named, self._how, self._on_open = model, (precision, device), on_open
+        self._device, self._on_open = device, on_open
+        names = [model] if model is not None else [name for kind in kinds for name in shipped.FOR.get(kind, ())]
+        self._precision, self._paths = precision, {name: choose(name, precision, device) for name in names}
         self._opened: dict[str, Session] = {}
-        self.only = None if model is None else self._open(model)
+        self._served: set[str] = set()
+        self.only = None if model is None else self._session(model)
+
+    def open(self) -> None:
+        """Open now whatever the kinds of files could need, so that no clock that runs later counts it."""
+        for name in self._paths:
+            self._session(name)
 
     def __call__(self, header: Header) -> Session:
-        if self.only is not None:
-            return self.only
-        name = shipped.default(header)
-        return self._opened.get(name) or self._open(name)
-
-    def _open(self, name: str) -> Session:
-        precision, device = self._how
-        session = self._opened[name] = Session(choose(name, precision, device), device)
-        self._on_open(session)
+        session = self.only or self._session(shipped.default(header))
+        self._served.add(session.card.name)
         return session
+
+    def _session(self, name: str) -> Session:
+        if name not in self._opened:
+            path = self._paths.get(name) or choose(name, self._precision, self._device)
+            self._opened[name] = Session(path, self._device)
+            self._on_open(self._opened[name])
+        return self._opened[name]
 
     @property
     def names(self) -> str:
-        """Of the models that were opened, for people."""
-        return ", ".join(session.card.name for session in self._opened.values())
+        """Of the models that have served so far, for people."""
+        return ", ".join(sorted(self._served))

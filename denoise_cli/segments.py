@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +57,10 @@ def segments(
     session = workers.session(header)
     card = session.card
     assert card.rate is not None, "so says its card"
-    gentle = Gentle(header.rate) if options.gentle else None
-    plan = Plan.of(header.rate, card.rate, card.multiple, card.halo)
+    channels = 1 if options.link else header.channels
+    gentle = [Gentle(header.rate) for _ in range(channels)] if options.gentle else []
+    about = math.ceil(upper_band.SPAN * card.rate) if gentle else 0  # how far that looks to either side
+    plan = Plan.of(header.rate, card.rate, card.multiple, max(card.halo, about))
     ahead: deque[_Segment] = deque()
     for left, core, right in cut(blocks, plan.core, plan.halo):
         ahead.append(_Segment(left, core, right, plan, session, workers, options))
@@ -113,10 +115,10 @@ class _Segment:
         length = self.heard.shape[1]
         padded = np.pad(self.heard, ((0, 0), (0, -length % plan.multiple)))
         self.said = np.empty_like(self.heard)
-        groups = [slice(0, len(core))] if options.link else [slice(c, c + 1) for c in range(len(core))]
+        self.groups = [slice(0, len(core))] if options.link else [slice(c, c + 1) for c in range(len(core))]
         self.tiles = [
             Tile(session, padded[group], lambda y, at=group: self._deliver(y, at))  # type: ignore[misc]
-            for group in groups
+            for group in self.groups
         ]
         for tile in self.tiles:
             workers.submit(tile)
@@ -124,7 +126,7 @@ class _Segment:
     def _deliver(self, y: np.ndarray, channels: slice) -> None:
         self.said[channels] = y[:, : self.said.shape[1]]
 
-    def join(self, options: Options, gentle: Gentle | None) -> tuple[np.ndarray, np.ndarray]:
+    def join(self, options: Options, gentle: Sequence[Gentle]) -> tuple[np.ndarray, np.ndarray]:
         """The core's input and output, (C, n, 1) each; waits for the model."""
         for tile in self.tiles:
             tile.done.result()
@@ -134,8 +136,12 @@ class _Segment:
         strength: float | np.ndarray = options.strength
         if options.atten_lim is not None:
             strength = min(options.strength, 1 - 10 ** (-options.atten_lim / 20))
-        elif gentle is not None:
-            strength = np.minimum(options.strength, 1 - gentle.left(self.x, whole, self.keep))
+        elif gentle:
+            left = [
+                np.broadcast_to(one.left(self.x[group], whole[group], self.keep), self.core[group].shape)
+                for one, group in zip(gentle, self.groups, strict=True)
+            ]
+            strength = np.minimum(options.strength, 1 - np.concatenate(left))
         if np.any(strength < 1):
             y = self.core + np.asarray(strength, np.float32) * (y - self.core)
         return self.core[:, :, None], np.ascontiguousarray(y)[:, :, None]

@@ -13,6 +13,9 @@ FOLDERS = (_PACKAGE / "_models", _PACKAGE.parent / "models")  # wheel; checkout 
 NO_TABLES = "no model for tables is shipped: train one, denoise train data.csv --kind table -o m.onnx, and give -m"
 
 
+FOR = {"image": ("image", "gray"), "audio": ("speech",)}  # kind of file -> models of which its header picks one
+
+
 def default(header: Header) -> str:
     """The name of the model for such files; raises UsageError where none is shipped."""
     if header.kind == "image":

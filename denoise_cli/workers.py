@@ -35,7 +35,7 @@ class Options:
     threads: int | None = None  # default: the cores this process may use
     link: bool = True  # recordings: one mask for all channels, so that the stereo image stays
     atten_lim: float | None = None  # recordings: noise is lowered by at most so many dB
-    gentle: bool = False  # recordings: by as much as the voice asks for, see gentle.py; what the commands do
+    gentle: bool = False  # recordings, no atten_lim: as far as the voice asks for, see gentle.py; the commands' way
     impute: bool | None = None  # tables: only missing values are replaced; None: where there are any
     flag: bool = False  # measure how well the model gives each file back, and mark those it does not
 
@@ -46,7 +46,7 @@ class Options:
             raise UsageError(f"--std must be in 0..255, not {self.std:g}")
         if self.atten_lim is not None and not self.atten_lim >= 0:
             raise UsageError(f"--atten-lim must be at least 0 dB, not {self.atten_lim:g}")
-        if self.flag and (self.strength != 1 or self.atten_lim is not None):
+        if self.flag and (self.strength != 1 or self.atten_lim is not None or self.gentle):
             raise UsageError("--flag-anomalies judges the whole model: leave --strength and --atten-lim out")
         for name, low in (("tile", 64), ("batch", 1), ("threads", 1)):
             value = getattr(self, name)
@@ -54,7 +54,7 @@ class Options:
                 raise UsageError(f"--{name} must be at least {low}, not {value}")
 
 
-Models = Session | Callable[[Header], Session]  # one for every file, or which one for a file
+Choice = Session | Callable[[Header], Session]  # one for every file, or which one for a file
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Tile:
 class Workers:
     """N threads that batch waiting tiles of one model and of equal shape into one call of its session."""
 
-    def __init__(self, models: Models, options: Options):
+    def __init__(self, models: Choice, options: Options):
         self._options = options
         self._checked: list[Session] = []
         self._opening = threading.Lock()

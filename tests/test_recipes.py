@@ -45,7 +45,9 @@ def test_a_recipe_names_options_of_train_and_values_that_it_takes(name):
         assert stage.keys() <= known
         assert "output" not in stage
         assert stage.get("kind") == stages[-1].get("kind"), "which is read once"
-        options = {key: value for key, value in stage.items() if key not in ("kind", "noise", "max_time")}
+        options = {
+            key: value for key, value in stage.items() if key not in ("kind", "noise", "max_time", "channels")
+        }
         noise = "+".join(stage.get("noise", []))
         time = duration(stage["max_time"]) if "max_time" in stage else None
         loop.Options(**options, noise=noise, max_time=time)

@@ -9,6 +9,7 @@ from denoise_cli import denoise, segments
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options
 from denoise_cli.errors import InputError, UsageError
+from denoise_cli.gentle import Gentle
 from denoise_cli.signal import Header, Signal
 
 RATE = 16_000
@@ -196,10 +197,34 @@ def test_a_bark_in_a_good_recording_goes_down_as_far_as_on_a_street():
     assert db(noise[:, away], left[:, away]) == pytest.approx(8, abs=0.1)
 
 
-def test_noise_alone_is_not_spared_and_nothing_is_nothing():
+def test_noise_alone_is_not_spared_and_neither_silence_nor_an_offset_makes_a_difference():
     x = recording(3)
     assert db(x, run(x, Fake(lambda x: x * 0.001), gentle=True)) == pytest.approx(24, abs=0.2)
-    assert np.array_equal(run(x * 0, Fake(lambda x: x), gentle=True), x * 0)
+
+
+def test_an_offset_is_not_noise_and_silence_before_the_first_word_no_voice():
+    voice = speaking(6)
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(voice.shape).astype(np.float32)
+    left = run(voice + noise + np.float32(0.05), knows(voice), gentle=True) - voice
+    assert db(noise, left - left.mean()) == pytest.approx(8, abs=0.1)
+    gentle, whole = Gentle(RATE), slice(0, voice.shape[1])
+    nothing = np.zeros_like(voice)
+    assert len(gentle.left(nothing, nothing, whole)) == voice.shape[1]
+    assert gentle.left(voice + noise, voice, whole) == pytest.approx(10 ** (-8 / 20), abs=1e-3), "from the start"
+
+
+def test_channels_that_are_not_linked_are_each_spared_for_themselves():
+    voice = np.repeat(speaking(6), 2, axis=0)
+    noise = np.random.default_rng(0).standard_normal(voice.shape).astype(np.float32) * np.float32([[1e-4], [0.05]])
+
+    def model(x):
+        clean = np.pad(voice, ((0, 0), (0, x.shape[-1] - voice.shape[1])))
+        return clean[None] if x.shape[1] == 2 else clean[:1][None]
+
+    for link, first in ((True, 24), (False, 8)):
+        left = run(voice + noise, Fake(model), gentle=True, link=link) - voice
+        assert db(noise[:1], left[:1]) == pytest.approx(first, abs=0.5)
+        assert db(noise[1:], left[1:]) == pytest.approx(24, abs=0.5)
 
 
 def test_the_gentle_way_glides_from_segment_to_segment_and_hangs_on_no_thread():

@@ -158,7 +158,7 @@ def evaluate(
     names = _metrics(metrics, kinds, quiet)
     if threshold is not None:
         _check_threshold(threshold[0], kinds, names)
-    models = None if baseline else Models(model, precision, device)
+    models = None if baseline else Models(model, precision, device, kinds)
     denoiser = None if models is None else _denoiser(models, strength, std, tile, threads)
 
     rows: list[AnyRow] = []
@@ -213,6 +213,7 @@ def _denoiser(
     from denoise_cli import denoise, memory
 
     memory.keep_freed()
+    models.open()  # before a clock runs
     settings = denoise.Options(
         strength=strength,
         std=std,

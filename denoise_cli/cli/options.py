@@ -28,7 +28,9 @@ Output = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by kind of file"),
+    typer.Option(
+        "-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by what the file is"
+    ),
 ]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[

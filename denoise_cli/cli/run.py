@@ -149,7 +149,7 @@ def run(
     if dry_run:
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
-    about: dict[str, Any] = {"model": model or "by kind of file", "strength": strength}
+    about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength}
     if not todo:
         if not quiet:
             screen.say(listing.nothing(found, skipped, "tables" if tabular else "pictures or recordings"))
@@ -162,7 +162,8 @@ def run(
         if session.fell_back and not quiet:
             screen.say("the GPU could not be opened; running on the processor")
 
-    models = Models(model, precision, device, opened)  # fails here, before any work, where there is no runtime
+    kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
+    models = Models(model, precision, device, kinds, opened)
     began = time.perf_counter()
     written = AudioOptions(sample_rate, bit_depth, clip.value)
     stream = denoise.run(todo, models.only or models, settings, written, limits, holes)

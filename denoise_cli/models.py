@@ -73,7 +73,9 @@ class Models:
             self._session(name)
 
     def __call__(self, header: Header) -> Session:
-        session = self.only or self._session(shipped.default(header))
+        if self.only is not None:
+            return self.only
+        session = self._session(shipped.default(header))
         self._served.add(session.card.name)
         return session
 
@@ -86,5 +88,5 @@ class Models:
 
     @property
     def names(self) -> str:
-        """Of the models that have served so far, for people."""
-        return ", ".join(sorted(self._served))
+        """Of the named model, or of those that have served so far, for people."""
+        return ", ".join(sorted(self._served)) if self.only is None else self.only.card.name

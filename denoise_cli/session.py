@@ -51,8 +51,8 @@ class Session:
 
     def __init__(self, model: Path | ModelFile, device: str = "auto"):
         name, index = parse_device(device)
-        cuda = has_cuda(device)
         file = model if isinstance(model, ModelFile) else tried(model)
+        cuda = has_cuda(device)
         self._runtime = _runtime()
         self.path, self.card = file.path, file.card
         providers: list[Any] = [("CUDAExecutionProvider", {"device_id": index})] if cuda and name != "cpu" else []

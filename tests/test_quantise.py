@@ -91,7 +91,7 @@ def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeyp
     path = str(folder / "model.onnx")
     monkeypatch.setattr(session.shipped, "FOLDERS", (folder,))
     for fast in (True, False):
-        monkeypatch.setattr(session.processor, "multiplies_bytes", lambda fast=fast: fast)
+        monkeypatch.setattr(processor, "multiplies_bytes", lambda fast=fast: fast)
         assert choose(path).name == choose(path, "float").name == "model.onnx"
         assert choose(path, "int8").name == choose("model", "int8").name == "model.int8.onnx"
         assert choose(str(folder / "model.int8.onnx"), "int8").name == "model.int8.onnx"

@@ -38,7 +38,7 @@ def table(text: str) -> list[list[str]]:
 
 def test_a_file_has_a_line_before_and_one_after(command, pair, monkeypatch):
     module = importlib.import_module("denoise_cli.cli.evaluate")  # by its name alone it is the command
-    monkeypatch.setattr(module, "_denoiser", lambda *_: ("halved", lambda noisy: noisy.data / 2))
+    monkeypatch.setattr(module, "_denoiser", lambda *_: lambda noisy: noisy.data / 2)
     done = command("eval", *pair, "--metrics", "si-sdr,snr,lsd")
     assert (done.code, done.err) == (0, "")
     head, *rows = table(done.out)

@@ -38,19 +38,8 @@ AS_RUN = denoise.Options(gentle=True)  # what the command does by itself
 def measured(source: Path, model: str, threads: int, *options: str) -> tuple[float, float, float]:
     """Processor seconds, wall seconds and peak megabytes of one command."""
     target = source.with_name("out.wav")
-    command = [
-        DENOISE,
-        "run",
-        "-q",
-        "-m",
-        model,
-        "--threads",
-        str(threads),
-        *options,
-        str(source),
-        "-o",
-        str(target),
-    ]
+    places = [str(source), "-o", str(target)]
+    command = [DENOISE, "run", "-q", "-m", model, "--threads", str(threads), *options, *places]
     began = time.perf_counter()
     process = subprocess.Popen([*command, "--on-exists", "overwrite"])
     _, status, usage = os.wait4(process.pid, 0)

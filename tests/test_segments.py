@@ -197,7 +197,7 @@ def test_a_bark_in_a_good_recording_goes_down_as_far_as_on_a_street():
     assert db(noise[:, away], left[:, away]) == pytest.approx(8, abs=0.1)
 
 
-def test_noise_alone_is_not_spared_and_neither_silence_nor_an_offset_makes_a_difference():
+def test_noise_alone_is_not_spared():
     x = recording(3)
     assert db(x, run(x, Fake(lambda x: x * 0.001), gentle=True)) == pytest.approx(24, abs=0.2)
 

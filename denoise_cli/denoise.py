@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from denoise_cli.holes import Holes
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import TABULAR
 from denoise_cli.media.limits import Limits
-from denoise_cli.media.table import TableSource
 from denoise_cli.metrics import LevelMeter, NoiseMeter, ResidualMeter
 from denoise_cli.pipeline import Result
 from denoise_cli.segments import segments
@@ -35,7 +34,8 @@ from denoise_cli.verdict import Verdict
 from denoise_cli.workers import TILE, Choice, Options, Tile, Workers
 
 if TYPE_CHECKING:
-    from denoise_cli.media.audio import AudioOptions
+    from denoise_cli.media.containers import AudioOptions
+    from denoise_cli.media.table import TableSource
 
 __all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
 
@@ -154,8 +154,7 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
 def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write a table or a series."""
     workers.session(source.header)  # a model for something else is refused before the file is read
-    assert isinstance(source, TableSource), "so says its kind"
-    impute, filled = tabular.imputes(options, source.has_missing()), 0
+    impute, filled = tabular.imputes(options, cast("TableSource", source).has_missing()), 0
     verdict = Verdict(source.header, workers, options)
     # Whether a file is anomalous is told by what the model makes of the values that are known.
     for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute and not options.flag):
@@ -174,13 +173,14 @@ def _windows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile."""
     assert header.length is not None, "a picture knows its height"
-    card = workers.session(header).card
+    session = workers.session(header)
+    card = session.card
     rows, columns = plan(header, card.halo, card.multiple, options.tile)
     blocks = iter(blocks)
     for _ in range(header.frames):
         ahead: _Window | None = None
         for cut, data in tiles.windows(blocks, rows):
-            behind, ahead = ahead, _Window(cut, data, header, columns, workers)
+            behind, ahead = ahead, _Window(cut, data, header, columns, session, workers)
             del data  # else it lives until the next window has been read
             if behind is not None:
                 yield behind.join(options.strength)
@@ -212,9 +212,14 @@ class _Window:
     """The tiles of one row window, on their way through the session; workers write their results into `y`."""
 
     def __init__(
-        self, cut: tiles.Cut, data: np.ndarray, header: Header, columns: list[tiles.Cut], workers: Workers
+        self,
+        cut: tiles.Cut,
+        data: np.ndarray,
+        header: Header,
+        columns: list[tiles.Cut],
+        session: Session,
+        workers: Workers,
     ):
-        session = workers.session(header)
         card = session.card
         self.x = data[:, cut.keep]
         self.y = np.empty(self.x.shape, np.float32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from denoise_cli.metrics.floor import LOWEST, LevelMeter
-from denoise_cli.upper_band import FRAME, energies, running_quantile
+from denoise_cli.upper_band import FRAME, energies, frame_centres, frame_count, running_quantile
 
 BELOW = 40.0  # dB below the voice where noise is left alone; measured: less costs clean voices, more noisy ones
 LEAST, MOST = 8.0, 24.0  # dB
@@ -37,12 +37,12 @@ class Gentle:
         voice = self._meter.level(VOICE)
         before = voice if self._voice is None else self._voice
         self._voice = None if voice == LOWEST else voice  # silence before the first word is no level to glide from
-        frames = max(1, int(x.shape[1] / (self._rate * FRAME)))
+        frames = frame_count(x.shape[1], self._rate)
         taken = x - y
         taken -= taken.mean(axis=1, keepdims=True)  # an offset is not noise
         power = energies(taken, self._rate, frames).mean(axis=0, keepdims=True) / (FRAME * self._rate)
         noise = 10 * np.log10(running_quantile(power, NOISE)[0] + FAINTEST)
-        centres = (np.arange(frames) + 0.5) * FRAME * self._rate
+        centres = frame_centres(frames, self._rate)
         heard = np.interp(centres, [core.start, core.start + GLIDE * self._rate], [before, voice])
         lowered = np.clip(noise - (heard - BELOW), LEAST, MOST)
         left = 10 ** (-lowered / 20)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from denoise_cli.card import ModelCard
-from denoise_cli.corrupt import Masking, OneOf, parse
 from denoise_cli.errors import InputError, UsageError
 from denoise_cli.media import image
 from denoise_cli.signal import Header
@@ -61,6 +60,8 @@ class Holes:
 
 def value(card: ModelCard) -> float:
     """What the model saw in the holes of its training; raises UsageError for one that saw none."""
+    from denoise_cli.corrupt import Masking, OneOf, parse  # every run imports this file, few have a mask
+
     try:
         parts = parse(card.noise).parts if card.noise else ()
     except UsageError:  # recordings are described in words

@@ -12,17 +12,17 @@ FOLDERS = (_PACKAGE / "_models", _PACKAGE.parent / "models")  # wheel; checkout 
 
 NO_TABLES = "no model for tables is shipped: train one, denoise train data.csv --kind table -o m.onnx, and give -m"
 
-
-FOR = {"image": ("image", "gray"), "audio": ("speech",)}  # kind of file -> models of which its header picks one
+_COLOUR, _GRAY, _SPEECH = "image", "gray", "speech"
+FOR = {"image": (_COLOUR, _GRAY), "audio": (_SPEECH,)}  # kind of file -> models of which its header picks one
 
 
 def default(header: Header) -> str:
     """The name of the model for such files; raises UsageError where none is shipped."""
-    if header.kind == "image":
-        return "image" if any(len(group) == 3 for group in header.groups) else "gray"
+    if header.kind not in FOR:
+        raise UsageError(NO_TABLES)
     if header.kind == "audio":
-        return "speech"
-    raise UsageError(NO_TABLES)
+        return _SPEECH
+    return _COLOUR if any(len(group) == 3 for group in header.groups) else _GRAY
 
 
 def names() -> list[str]:

@@ -30,7 +30,7 @@ def restored(x: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, mode
     heard_again, said_again = both[: len(x)], both[len(x) :]
     rest = x - heard_again
     g = gain(rest, heard, said, rate, model_rate)
-    centres, at = (np.arange(g.shape[1]) + 0.5) * FRAME * rate, np.arange(length)
+    centres, at = frame_centres(g.shape[1], rate), np.arange(length)
     for y, more, one in zip(said_again, rest, g, strict=True):
         y += more * np.interp(at, centres, one).astype(np.float32)
     return said_again
@@ -43,7 +43,7 @@ def gain(rest: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, model
     gain that the model gave to the treble in its hardest moments: quantiles over `REACH` frames to either side.
     (Spectral subtraction of energies, Berouti et al. 1979; the floor after Martin 2001, minimum statistics.)
     """
-    frames = max(1, int(rest.shape[1] / (rate * FRAME)))
+    frames = frame_count(rest.shape[1], rate)
     energy = _neighbourly(energies(rest, rate, frames))
     # Second differences of samples are treble: where there is no consonant, they are noise between any vowels.
     before, after = (
@@ -52,6 +52,16 @@ def gain(rest: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, model
     lowered = running_quantile(np.sqrt(np.minimum(1, (after + 1e-12) / (before + 1e-12))), LOWERED)
     kept = np.maximum(0, 1 - ABOVE * running_quantile(energy, FLOOR) / np.maximum(energy, 1e-12))
     return lowered + (1 - lowered) * kept
+
+
+def frame_count(length: int, rate: int) -> int:
+    """Frames of `FRAME` seconds in so many samples; the rest of them belongs to the last one."""
+    return max(1, int(length / (rate * FRAME)))
+
+
+def frame_centres(frames: int, rate: int) -> np.ndarray:
+    """Where the middles of so many frames lie, in samples, (frames,)."""
+    return (np.arange(frames) + 0.5) * FRAME * rate
 
 
 def energies(x: np.ndarray, rate: int, frames: int) -> np.ndarray:

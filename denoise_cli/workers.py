@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from denoise_cli import tiles
+from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
@@ -52,6 +53,17 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UsageError(f"--{name} must be at least {low}, not {value}")
+
+    def check(self, card: ModelCard) -> None:
+        """Raise UsageError, or ModelError for a threshold that is missing, where a model does not go with them."""
+        if self.std is not None and not card.noise_input:
+            raise UsageError(f'model "{card.name}" is blind: it finds the noise level itself and takes no --std')
+        if self.std is None and card.noise_input:
+            raise UsageError(f'model "{card.name}" must be told the noise level: give --std')
+        if self.flag and not card.anomaly:
+            raise ModelError(
+                f'model "{card.name}" has no threshold for anomalies; denoise eval --anomaly --store gives it one'
+            )
 
 
 Choice = Session | Callable[[Header], Session]  # one for every file, or which one for a file
@@ -107,19 +119,9 @@ class Workers:
         return session
 
     def _check(self, session: Session) -> None:
-        if session in self._checked:
-            return
-        if self._options.std is not None and not session.card.noise_input:
-            name = session.card.name
-            raise UsageError(f'model "{name}" is blind: it finds the noise level itself and takes no --std')
-        if self._options.std is None and session.card.noise_input:
-            raise UsageError(f'model "{session.card.name}" must be told the noise level: give --std')
-        if self._options.flag and not session.card.anomaly:
-            raise ModelError(
-                f'model "{session.card.name}" has no threshold for anomalies; '
-                "denoise eval --anomaly --store gives it one"
-            )
-        self._checked.append(session)
+        if session not in self._checked:
+            self._options.check(session.card)
+            self._checked.append(session)
 
     def submit(self, tile: Tile) -> None:
         with self.changed:

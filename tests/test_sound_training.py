@@ -219,6 +219,13 @@ def test_what_is_exported_is_what_was_trained_and_runs_at_any_length_and_channel
     assert out.with_suffix(".sheet.png").stat().st_size > 1000
 
 
+def test_the_card_names_the_whole_range_of_noise(folders):
+    sounds = Sounds(folders[0], OPTIONS, folders[1], rate=RATE)
+    assert "-6 to 45 dB SNR" in sounds.card()["noise"]
+    sounds.mixing = Mixing(snr=(0, 10), high=0)
+    assert ", 0 to 10 dB SNR" in sounds.card()["noise"]
+
+
 def test_killed_and_resumed_equals_unbroken(tmp_path):
     def run(options, state):
         return loop.train(state, options, mixtures(1024, 2), checkpoint=tmp_path / "m.ckpt")

@@ -106,9 +106,8 @@ def run(
     from denoise_cli import denoise, media, memory, shipped
     from denoise_cli import report as reports
     from denoise_cli.cli import jobs as listing
-    from denoise_cli.holes import Holes
     from denoise_cli.media import files
-    from denoise_cli.media.audio import AudioOptions
+    from denoise_cli.media.containers import AudioOptions
     from denoise_cli.media.layout import TABLE_SUFFIXES, is_table
     from denoise_cli.media.limits import Limits
     from denoise_cli.model_file import layout as model_layout
@@ -142,7 +141,11 @@ def run(
         raise UsageError("--mask goes with one picture")
     if mask is not None and flag_anomalies:
         raise UsageError("--flag-anomalies judges whole files: leave --mask out")
-    holes = None if mask is None else Holes.read(mask)
+    holes = None
+    if mask is not None:
+        from denoise_cli.holes import Holes
+
+        holes = Holes.read(mask)
     sheets = {} if compare is None else _sheets(todo, compare)
     files.check_writable([*([report] if report else []), *sheets.values()])
     failures = len(found.missing)
@@ -159,11 +162,14 @@ def run(
     memory.keep_freed()
 
     def opened(session: Session) -> None:
+        settings.check(session.card)
         if session.fell_back and not quiet:
             screen.say("the GPU could not be opened; running on the processor")
 
     kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
     models = Models(model, precision, device, kinds, opened)
+    if std is not None or flag_anomalies:
+        models.open()  # what no model of ours takes is refused before an output folder is made
     began = time.perf_counter()
     written = AudioOptions(sample_rate, bit_depth, clip.value)
     stream = denoise.run(todo, models.only or models, settings, written, limits, holes)

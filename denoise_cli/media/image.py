@@ -20,7 +20,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError
-from denoise_cli.media import pillow, probe, vips
+from denoise_cli.media import probe, vips
 from denoise_cli.media.beside import Target, printable, writing
 from denoise_cli.media.formats import CODECS, Traits, detect, fit
 from denoise_cli.media.limits import Limits
@@ -156,6 +156,8 @@ class ImageSource:
             if image.height // height > self._limits.frames:
                 raise InputError(f"{image.height // height} frames; the limit is {self._limits.frames}")
             return image
+        from denoise_cli.media import pillow  # few formats need it
+
         opened = pillow.Opened(self.file, self._format)
         _check_size(opened.width, opened.height, opened.height, most_whole)
         image = vips.from_array(opened.array())
@@ -267,6 +269,8 @@ class ImageSink:
                 options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
             save(vips.target(self._target.fileno()), **options)
         else:
+            from denoise_cli.media import pillow
+
             array = image.numpy().reshape(image.height, image.width, image.bands)
             pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
 

@@ -72,7 +72,8 @@ class Sounds:
             self.examples = Mixtures(voices, others, self.rate, length, EXAMPLES, o.seed + 1, fair).batch(0)
 
     def card(self) -> dict[str, Any]:
-        low, high = self.mixing.snr
+        m = self.mixing
+        low, high = m.snr[0], max(m.snr[1], m.high_snr[1] if m.high else m.snr[1])
         return {
             "channels": 1,
             "rate": self.rate,

@@ -263,6 +263,9 @@ def test_a_blind_model_takes_no_std(run, command, folder, sigma_model):
     done = run(folder / "a.png", "--std", 25)
     assert (done.code, "blind" in done.err) == (2, True)
     assert command("run", folder / "a.png", "--std", 25, "-m", sigma_model).code == 0
+    done = command("run", folder, "--std", 25)  # the models that ship are blind
+    assert (done.code, "blind" in done.err) == (2, True)
+    assert not folder.with_name("photos.denoised").exists()
 
 
 def test_an_output_folder_that_is_a_file_is_refused(run, folder, tmp_path):

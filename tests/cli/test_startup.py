@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import typer
-from conftest import ROOT, denoise
+from conftest import ROOT, denoise, scene, write_png
 
 from denoise_cli import __version__
 from denoise_cli.cli import app, main
@@ -41,6 +41,17 @@ def test_the_engine_knows_no_torch_and_the_library_no_command_line():
     code = (
         "import denoise_cli.denoise, denoise_cli.evaluate, denoise_cli.noising, denoise_cli.report, sys;"
         "print(*[m for m in ('torch', 'typer', 'denoise_cli.cli', 'denoise_cli.train') if m in sys.modules])"
+    )
+    assert python(code).split() == []
+
+
+def test_one_picture_loads_neither_the_noise_nor_what_other_kinds_of_files_need(tmp_path, model):
+    picture = write_png(tmp_path / "a.png", scene(40, 50))
+    others = ("PIL", "soundfile", "soxr", "denoise_cli.corrupt", "denoise_cli.media.audio", "denoise_cli.media.table")
+    code = (
+        "import sys; from denoise_cli.cli import main\n"
+        f"assert main(['run', {str(picture)!r}, '-m', {str(model)!r}, '-q']) == 0\n"
+        f"print(*[m for m in {others} if m in sys.modules])"
     )
     assert python(code).split() == []
 

@@ -47,7 +47,14 @@ def test_the_engine_knows_no_torch_and_the_library_no_command_line():
 
 def test_one_picture_loads_neither_the_noise_nor_what_other_kinds_of_files_need(tmp_path, model):
     picture = write_png(tmp_path / "a.png", scene(40, 50))
-    others = ("PIL", "soundfile", "soxr", "denoise_cli.corrupt", "denoise_cli.media.audio", "denoise_cli.media.table")
+    others = (
+        "PIL",
+        "soundfile",
+        "soxr",
+        "denoise_cli.corrupt",
+        "denoise_cli.media.audio",
+        "denoise_cli.media.table",
+    )
     code = (
         "import sys; from denoise_cli.cli import main\n"
         f"assert main(['run', {str(picture)!r}, '-m', {str(model)!r}, '-q']) == 0\n"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
+from conftest import ROOT
 
 from denoise_cli import nets
 from denoise_cli.errors import TrainingError, UsageError
 from denoise_cli.nets.band_mixer import BandMixer
 from denoise_cli.nets.spectrum import Spectrum
 from denoise_cli.session import Session
-from denoise_cli.train import checkpoint, fit, loop, mixing
+from denoise_cli.train import checkpoint, fit, loop, loudness, mixing
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.mixing import Mixing, Mixtures, active_rms
 from denoise_cli.train.sounds import Sounds
@@ -197,6 +200,49 @@ def test_the_spectral_loss_knows_equal_from_different_and_survives_silence():
     assert silent.grad.isfinite().all()
 
 
+@pytest.fixture(scope="module")
+def talk() -> torch.Tensor:
+    """Two seconds of the sample voice at 16 kHz, as loud as the loss wants it."""
+    x, rate = soundfile.read(ROOT / "docs/clean/voice.wav", dtype="float32", always_2d=True)
+    x = soxr.resample(x[:, 0], rate, loudness.RATE)[: 2 * loudness.RATE]
+    return torch.from_numpy(x * (loudness.RMS / np.sqrt(np.mean(x**2))))[None]
+
+
+def test_loudness_is_in_sones_and_begins_at_the_threshold_of_hearing():
+    t = torch.arange(loudness.RATE) / loudness.RATE
+
+    def sones(decibels: float, hertz: float) -> float:
+        amplitude = math.sqrt(2) * loudness.RMS * 10 ** ((decibels - loudness.SPEECH) / 20)
+        heard = loudness.loudness(loudness.intensity(amplitude * torch.sin(2 * torch.pi * hertz * t)[None]))
+        return float(heard.sum(-1).mean()) * loudness.BARK
+
+    assert sones(40, 1000) == pytest.approx(1, rel=0.05)
+    assert 1.5 < sones(50, 1000) / sones(40, 1000) < 2.5, "ten decibels are about twice as loud"
+    assert sones(30, 80) < 0.2 * sones(30, 3000), "the ear is deaf to faint low tones"
+    assert sones(0, 250) == 0
+
+
+def test_a_disturbance_grows_with_the_noise_and_what_is_added_counts_more_than_what_is_missing(talk):
+    noise = loudness.RMS * torch.randn(talk.shape, generator=torch.Generator().manual_seed(0))
+    points = [loudness.disturbance(talk + gain * noise, talk).item() for gain in (0, 0.01, 0.1, 0.5)]
+    assert points == sorted(points)
+    assert points[0] < 0.02
+    assert points[3] > 1
+    noisy = talk + 0.1 * noise
+    assert loudness.disturbance(noisy, talk) > 1.5 * loudness.disturbance(talk, noisy)
+    assert loudness.disturbance(0.9 * talk, talk) < 0.1, "the gain of a frame is no disturbance"
+
+
+def test_the_perceptual_loss_adds_to_the_spectral_one_and_survives_silence(talk):
+    noisy = (talk + 0.02 * torch.randn(talk.shape, generator=torch.Generator().manual_seed(0)))[None]
+    clean, spectral, perceptual = talk[None], LOSSES["spectral"], LOSSES["perceptual"]
+    assert perceptual(noisy, clean) > spectral(noisy, clean) + 0.05
+    assert perceptual(4 * noisy, 4 * clean).item() == pytest.approx(perceptual(noisy, clean).item(), rel=1e-3)
+    silent = torch.zeros(1, 1, 2048, requires_grad=True)
+    perceptual(silent, torch.zeros(1, 1, 2048)).backward()
+    assert silent.grad.isfinite().all()
+
+
 # --- A whole training -------------------------------------------------------------------------------------
 
 
@@ -253,6 +299,10 @@ def test_what_does_not_go_with_recordings_is_refused(tmp_path, folders):
         fit.fit(Sounds(clean, replace(OPTIONS, patch=1000), rate=RATE), tmp_path / "m.onnx")
     with pytest.raises(UsageError, match="not a net for audio"):
         fit.fit(Sounds(clean, replace(OPTIONS, arch="unet", net={}, loss="l1")), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="at 16000 Hz, not at 8000"):
+        fit.fit(Sounds(clean, replace(OPTIONS, loss="perceptual"), rate=RATE), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="of 512 samples or more"):
+        fit.fit(Sounds(clean, replace(OPTIONS, patch=256), rate=RATE), tmp_path / "m.onnx")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no recordings in it"):
         Sounds(clean, OPTIONS, tmp_path / "empty")

@@ -453,6 +453,7 @@ def train_on(folder, output, options, val=None, channels=None, **more):
     ("changed", "more", "message"),
     [
         ({"loss": "bce"}, {}, "bce needs an output in"),
+        ({"loss": "spectral"}, {}, "for recordings"),
         ({"noise": "pink"}, {}, "pink"),
         ({"noise": "gaussian:snr=10"}, {}, "snr"),
         ({"patch": 18}, {}, "multiple of 4"),

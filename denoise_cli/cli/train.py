@@ -61,7 +61,9 @@ def train(
     noise: opt.Noise = None,
     loss: Annotated[
         str | None,
-        typer.Option("--loss", help="mse, l1, charbonnier, log-mse, bce, spectral.", show_default="the net's own"),
+        typer.Option(
+            "--loss", help="mse, l1, charbonnier, log-mse, bce; spectral, perceptual.", show_default="the net's own"
+        ),
     ] = None,
     optimiser: Annotated[
         str | None,

@@ -20,6 +20,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, RefusedError, UsageError
 from denoise_cli.train import checkpoint, loop
 from denoise_cli.train.export import export
+from denoise_cli.train.losses import SHORTEST
 from denoise_cli.train.tasks import Task
 
 
@@ -83,6 +84,9 @@ def fit(
         raise UsageError(f"{options.arch} is not a net for {task.kind}; see --arch")
     if options.loss == "bce" and not getattr(net, "bounded", False):
         raise UsageError(f"loss bce needs an output in (0, 1), which {options.arch} has not; use --arch conv-dae")
+    if options.loss in SHORTEST and (task.kind != "audio" or options.patch < SHORTEST[options.loss]):
+        least = SHORTEST[options.loss]
+        raise UsageError(f"loss {options.loss} is for recordings, of {least} samples or more: see --loss, --patch")
     task.check(net)
     options = dataclasses.replace(options, net=nets.config_of(net))
     if init is not None:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from denoise_cli.train.loudness import RMS, disturbance
+
 
 def charbonnier(output: Tensor, target: Tensor) -> Tensor:
     """sqrt(d^2 + eps^2), a smooth L1 (Charbonnier et al. 1994), eps = 1e-3."""
@@ -27,9 +29,10 @@ def log_mse(output: Tensor, target: Tensor) -> Tensor:
 WINDOW, HOP = 512, 128  # samples, of the spectra that are compared
 POWER = 0.3  # compresses magnitudes about as the ear does
 QUIET = 0.003  # rms below which a recording is not scaled up any more: -50 dB
-LOUD = 0.1  # rms to which the others are brought
+LOUD = RMS  # to which the others are brought
 WORTH = 0.02  # of a decibel of the signal-to-noise ratio
 ENOUGH = 30.0  # dB: a better ratio gains little
+OPINION = 0.2  # of a point: one is worth two decibels or more
 
 
 def spectral(output: Tensor, target: Tensor) -> Tensor:
@@ -40,8 +43,7 @@ def spectral(output: Tensor, target: Tensor) -> Tensor:
     stops falling at -30 dB (Wisdom et al. 2020, MixIT, equation 2). The spectra serve the ear; without the ratio,
     whatever is loud in an unusual voice (rumble, sharp sibilants) is taken for noise.
     """
-    scale = LOUD / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
-    y, s = output * scale, target * scale
+    y, s = _levelled(output, target)
     window = torch.hann_window(WINDOW, device=y.device)
     (y_size, y_part), (s_size, s_part) = (_compressed(v.flatten(0, 1), window) for v in (y, s))
     magnitude = (y_size - s_size).square().mean()
@@ -49,6 +51,18 @@ def spectral(output: Tensor, target: Tensor) -> Tensor:
     ratio = (y - s).square().mean((1, 2)) / LOUD**2
     snr = 10 * torch.log10(ratio + 10 ** (-ENOUGH / 10)) + ENOUGH
     return 0.7 * magnitude + 0.3 * phase + (y - s).abs().mean() + WORTH * snr.mean()
+
+
+def perceptual(output: Tensor, target: Tensor) -> Tensor:
+    """`spectral`, plus 0.2 times what PESQ would hold against the output (loudness.py), at 16 kHz."""
+    y, s = _levelled(output, target)
+    return spectral(output, target) + OPINION * disturbance(y.flatten(0, 1), s.flatten(0, 1)).mean()
+
+
+def _levelled(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, scaled so that the target of each sample is as loud as all others."""
+    scale = LOUD / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
+    return output * scale, target * scale
 
 
 def _compressed(x: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,5 +78,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "charbonnier": charbonnier,
     "log-mse": log_mse,
     "spectral": spectral,
+    "perceptual": perceptual,
     "bce": F.binary_cross_entropy,
 }
+SHORTEST = {"spectral": WINDOW, "perceptual": WINDOW}  # samples; these losses are for recordings alone

@@ -18,7 +18,7 @@ from denoise_cli.errors import UsageError
 from denoise_cli.metrics import NoScore, pesq, si_sdr
 from denoise_cli.metrics.speech import installed
 from denoise_cli.spectrograms import sheet, spectrogram
-from denoise_cli.train import tasks
+from denoise_cli.train import loudness, tasks
 from denoise_cli.train.loop import Options
 from denoise_cli.train.mixing import Batch, Mixing, Mixtures, load
 
@@ -53,6 +53,8 @@ class Sounds:
             raise UsageError(
                 f"--patch {self.options.patch} samples must be a multiple of {multiple} for {self.options.arch}"
             )
+        if self.options.loss == "perceptual" and self.rate != loudness.RATE:
+            raise UsageError(f"loss perceptual knows recordings at {loudness.RATE} Hz, not at {self.rate}")
 
     def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
         o, skip = self.options, tasks.skipping(say)

@@ -173,10 +173,10 @@ def _valid(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def numbered(count: int) -> list[str]:
-    """00000, 00001, ...: names of pictures that have none."""
-    digits = max(5, len(str(count - 1)))
-    return [f"{index:0{digits}}" for index in range(count)]
+def numbered(count: int, first: int = 0) -> list[str]:
+    """00000, 00001, ...: names of pictures that have none, from the number of the first one on."""
+    digits = max(5, len(str(first + count - 1)))
+    return [f"{index:0{digits}}" for index in range(first, first + count)]
 
 
 def targets(names: Iterable[str], folder: Path) -> list[Path]:

@@ -57,12 +57,12 @@ def encode(
     failed = 0
     for name, read in _pictures(inputs):
         try:
-            label, pixels = read()
+            label, pixels = read()  # a picture's name; those of an array file have none
             if shape is not None and pixels.shape[1:] != shape:
                 raise InputError(f"is {_size(pixels.shape[1:])}, and those before are {_size(shape)}")
             values += latents.encode(pixels, halves)
             shape = pixels.shape[1:]
-            names += label
+            names += latents.numbered(len(pixels), len(names)) if label is None else [label]
         except DenoiseError as error:
             if error.exit_code != 1:
                 raise
@@ -153,11 +153,15 @@ def _to_write(targets: Sequence[Path], on_exists: opt.OnExists | None, quiet: bo
     return [job.target for job in todo if job.target is not None]
 
 
-def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[list[str], np.ndarray]]]]:
-    """(name, function) of each file; the function reads it: names and (N, C, H, W) float32."""
+def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[str | None, np.ndarray]]]]:
+    """(name, function) of each file; the function reads it: what to call it, and (N, C, H, W) float32.
+
+    Raises RefusedError for two that `decode` would have to write to one place.
+    """
     from functools import partial
 
-    from denoise_cli.errors import UsageError
+    from denoise_cli import latents
+    from denoise_cli.errors import InputError, RefusedError, UsageError
     from denoise_cli.media import IMAGE_SUFFIXES, arrays, files
 
     stacks = [Path(name) for name in inputs if arrays.is_named(Path(name))]
@@ -169,6 +173,10 @@ def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[l
         raise UsageError(f"{files.printable(name)}: {reason}")
     if not stacks and not found.jobs:
         raise UsageError("no pictures to encode")
+    try:
+        latents.targets([str(job.relative) for job in found.jobs], Path())
+    except InputError as error:
+        raise RefusedError(f"{error} by decode; encode them one by one") from None
     for path in stacks:
         yield files.printable(path), partial(_stack, path)
     for job in found.jobs:
@@ -176,22 +184,20 @@ def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[l
         yield files.printable(job.source), partial(_picture, job.source, str(job.relative))
 
 
-def _stack(path: Path) -> tuple[list[str], np.ndarray]:
-    from denoise_cli import latents
+def _stack(path: Path) -> tuple[None, np.ndarray]:
     from denoise_cli.media import arrays
 
-    pixels = arrays.read(path).pixels
-    return latents.numbered(len(pixels)), pixels.astype("float32") / 255
+    return None, arrays.read(path).pixels.astype("float32") / 255
 
 
-def _picture(path: Path, name: str) -> tuple[list[str], np.ndarray]:
+def _picture(path: Path, name: str) -> tuple[str, np.ndarray]:
     from denoise_cli.errors import InputError
     from denoise_cli.media import image
 
     signal = image.read(path)
     if signal.header.frames > 1:
         raise InputError(f"has {signal.header.frames} frames; encode takes still pictures")
-    return [name], signal.data[None]
+    return name, signal.data[None]
 
 
 def _size(shape: Sequence[int]) -> str:

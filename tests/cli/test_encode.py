@@ -64,6 +64,23 @@ def test_an_array_file_there_and_back(command, latent_model, tmp_path):
     assert (done.code, "say which" in done.err) == (2, True)
 
 
+def test_pictures_of_several_array_files_are_numbered_on(command, latent_model, tmp_path):
+    for name in ("x", "y"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((2, 8, 8), np.uint8))
+    z = tmp_path / "z.npz"
+    assert command("encode", tmp_path / "x.npy", tmp_path / "y.npy", "-o", z, "-m", latent_model).code == 0
+    assert command("decode", z, "-o", tmp_path / "out", "-m", latent_model).code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"0000{n}.png" for n in range(4)]
+
+
+def test_two_pictures_of_one_name_are_refused_before_any_work(command, latent_model, pictures, tmp_path):
+    write_png(tmp_path / "more" / "a.png", scene(16, 8, 1))
+    done = command("encode", pictures, tmp_path / "more", "-o", tmp_path / "z.npy", "-m", latent_model)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "one by one" in done.err
+    assert not (tmp_path / "z.npy").exists()
+
+
 def test_neither_takes_torch(latent_model, pictures, tmp_path):
     """In a process of its own where torch, onnx and their like cannot be imported."""
     block = tmp_path / "block"

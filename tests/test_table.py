@@ -227,6 +227,16 @@ def test_one_array_of_an_archive_is_meant_and_its_neighbours_stay(tmp_path):
         opened(tmp_path / "b.npz")
 
 
+def test_an_archive_that_would_fill_the_disk_is_refused_unread(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", data=np.zeros((1000, 100)), other=np.zeros(1000))
+    packed = (tmp_path / "a.npz").stat().st_size
+    assert packed < 10_000
+    monkeypatch.setattr(matrices, "UNPACKED", 800_000)
+    monkeypatch.setattr(matrices.tempfile, "TemporaryFile", lambda **options: pytest.fail("nothing is unpacked"))
+    with pytest.raises(InputError, match=r"unpacks to 808,\d+ bytes; the limit is 800,000"):
+        opened(tmp_path / "a.npz")
+
+
 def test_parquet_keeps_its_types_and_metadata(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

@@ -24,6 +24,7 @@ from denoise_cli.media.layout import Tabular
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 MAX_HEADER = 1 << 16
+UNPACKED = 4 << 30  # bytes of a .npz in all that are unpacked: a thousandth of it could be the file
 DATA = "data"  # the array of a .npz that is meant where there are several
 STEP = (1980, 1, 1, 0, 0, 0)  # a date for members of a .npz, so that the same array gives the same bytes
 
@@ -146,6 +147,8 @@ class Archive(Matrix):
         self._archive = file
         try:
             with zipfile.ZipFile(file) as archive:
+                if (total := sum(info.file_size for info in archive.infolist())) > UNPACKED:
+                    raise InputError(f"unpacks to {total:,} bytes; the limit is {UNPACKED:,}, so give it as .npy")
                 names = [name for name in archive.namelist() if name.endswith(".npy")]
                 if not names:
                     raise InputError("holds no arrays: it is no .npz")

@@ -15,7 +15,6 @@ import numpy as np
 
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, UsageError
-from denoise_cli.media import image
 from denoise_cli.signal import Header
 
 
@@ -29,6 +28,8 @@ class Holes:
     @classmethod
     def read(cls, path: Path) -> Holes:
         """Read a mask: pixels whose channels are lighter than half are missing."""
+        from denoise_cli.media import image  # recordings need no pictures
+
         try:
             with path.open("rb") as file:
                 source = image.open_image(file, str(path))

@@ -381,9 +381,12 @@ def test_gray_patches_have_three_equal_channels():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("mse", 0.09), ("l1", 0.3), ("charbonnier", math.sqrt(0.09 + 1e-6)), ("bce", -math.log(0.5)),
+        ("mse", 0.09),
+        ("l1", 0.3),
+        ("charbonnier", math.sqrt(0.09 + 1e-6)),
+        ("bce", -math.log(0.5)),
         ("log-mse", math.log(0.09 + (2 / 255) ** 2)),
-    ],  # fmt: skip
+    ],
 )
 def test_losses_have_their_closed_forms(name, value):
     target = torch.full((2, 3, 4, 4), 0.2)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import typer
-from conftest import ROOT, denoise, scene, write_png
+from conftest import ROOT, denoise
 
 from denoise_cli import __version__
 from denoise_cli.cli import app, main
@@ -45,20 +45,19 @@ def test_the_engine_knows_no_torch_and_the_library_no_command_line():
     assert python(code).split() == []
 
 
-def test_one_picture_loads_neither_the_noise_nor_what_other_kinds_of_files_need(tmp_path, model):
-    picture = write_png(tmp_path / "a.png", scene(40, 50))
-    others = (
-        "PIL",
-        "soundfile",
-        "soxr",
-        "denoise_cli.corrupt",
-        "denoise_cli.media.audio",
-        "denoise_cli.media.table",
-    )
+@pytest.mark.parametrize(
+    ("sample", "others"),
+    [
+        ("page.png", ("PIL", "soundfile", "soxr", "denoise_cli.media.audio")),
+        ("voice.wav", ("PIL", "pyvips", "denoise_cli.media.image")),
+    ],
+)
+def test_a_run_loads_only_what_its_kind_of_file_needs(tmp_path, sample, others):
+    never = ("torch", "denoise_cli.corrupt", "denoise_cli.media.table", "denoise_cli.train")
+    arguments = ["run", str(ROOT / "samples" / sample), "-o", str(tmp_path / sample), "-q"]
     code = (
-        "import sys; from denoise_cli.cli import main\n"
-        f"assert main(['run', {str(picture)!r}, '-m', {str(model)!r}, '-q']) == 0\n"
-        f"print(*[m for m in {others} if m in sys.modules])"
+        f"import sys; from denoise_cli.cli import main; assert main({arguments!r}) == 0\n"
+        f"print(*[m for m in {others + never} if m in sys.modules])"
     )
     assert python(code).split() == []
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, UsageError
+from denoise_cli.media.beside import open_input, printable
 from denoise_cli.signal import Header
 
 
@@ -31,11 +32,9 @@ class Holes:
         from denoise_cli.media import image  # recordings need no pictures
 
         try:
-            with path.open("rb") as file:
-                source = image.open_image(file, str(path))
-                return cls(str(path), np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()]))
-        except OSError as error:
-            raise UsageError(f"--mask {path}: {(error.strerror or str(error)).lower()}") from None
+            with open_input(path) as file:
+                source = image.open_image(file, name := printable(path))
+                return cls(name, np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()]))
         except InputError as error:
             raise UsageError(f"--mask {error}") from None
 

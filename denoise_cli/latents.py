@@ -90,7 +90,7 @@ def write(latents: Latents, path: Path) -> None:
     about: dict[str, Any] = {
         "model": latents.model, "height": latents.height, "width": latents.width, "channels": latents.channels,
     }  # fmt: skip
-    names = [_valid(name) for name in latents.names]
+    names = [as_text(name) for name in latents.names]
     with Replacing(path) as target:
         if path.suffix.lower() == ".npz":
             np.savez(target.file, latents=values, names=np.array(names), about=np.array(json.dumps(about)))
@@ -168,7 +168,7 @@ def _whole(value: Any, what: str) -> int:
     return value
 
 
-def _valid(name: str) -> str:
+def as_text(name: str) -> str:
     """A name as text that any file can hold: a file's name may be no UTF-8."""
     return name.encode("utf-8", "backslashreplace").decode()
 
@@ -189,9 +189,16 @@ def targets(names: Iterable[str], folder: Path) -> list[Path]:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or not pure.name or "\0" in name:
             raise InputError(f'latents: the name "{printable(name)[:80]}" leads out of the folder')
+        if len(name) > 1000 or any(len(part.encode("utf-8", "replace")) > 240 for part in pure.parts):
+            raise InputError(f'latents: the name "{printable(name)[:80]}..." is too long for a file')
+        if name != as_text(name):
+            raise InputError(f'latents: the name "{printable(name)[:80]}" is no text')
         place = folder / pure.with_name(f"{pure.stem}.png")
         if place in places:
             both = f"{printable(places[place])} and {printable(name)}"
             raise InputError(f"{both} would both be written to {printable(place)}")
         places[place] = name
+    for place, name in places.items():
+        if (above := next((folder for folder in place.parents if folder in places), None)) is not None:
+            raise InputError(f"{printable(name)} lies below {printable(places[above])}, which is a picture")
     return list(places)

@@ -17,6 +17,7 @@ from denoise_cli import media, pipeline
 from denoise_cli.corrupt import Chain, Process
 from denoise_cli.corrupt.level import active_level
 from denoise_cli.corrupt.sounds import rate_of
+from denoise_cli.errors import InputError
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import TABULAR, Layout
 from denoise_cli.media.limits import Limits
@@ -101,7 +102,12 @@ def _standardised(source: TableSource, hit: Process) -> Iterator[tuple[np.ndarra
         changed = (noisy != z) & ~np.isnan(z)
         # A column that never varies has no unit for noise to be in; its values may still go missing.
         changed &= (moments.std > 0)[:, None, None] | np.isnan(noisy)
-        yield block, np.where(changed, noisy * std + mean, block).astype(np.float32)
+        with np.errstate(over="ignore"):
+            hit_block = np.where(changed, noisy * std + mean, block).astype(np.float32)
+        if np.isinf(hit_block).any():
+            column = int(np.isinf(hit_block).any(axis=(1, 2)).argmax()) + 1
+            raise InputError(f"column {column} of numbers would be beyond what float32 holds")
+        yield block, hit_block
 
 
 def _again(source: Source) -> Source:

@@ -49,10 +49,10 @@ class Options:
             raise UsageError(f"--atten-lim must be at least 0 dB, not {self.atten_lim:g}")
         if self.flag and (self.strength != 1 or self.atten_lim is not None or self.gentle):
             raise UsageError("--flag-anomalies judges the whole model: leave --strength and --atten-lim out")
-        for name, low in (("tile", 64), ("batch", 1), ("threads", 1)):
+        for name, low, high in (("tile", 64, 1 << 16), ("batch", 1, 4096), ("threads", 1, 512)):
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise UsageError(f"--{name} must be at least {low}, not {value}")
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"--{name} must be in {low}..{high}, not {value}")
 
     def check(self, card: ModelCard) -> None:
         """Raise UsageError, or ModelError for a threshold that is missing, where a model does not go with them."""

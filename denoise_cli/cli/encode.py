@@ -174,9 +174,15 @@ def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[s
     if not stacks and not found.jobs:
         raise UsageError("no pictures to encode")
     try:
-        latents.targets([str(job.relative) for job in found.jobs], Path())
+        latents.targets([latents.as_text(str(job.relative)) for job in found.jobs], Path())
     except InputError as error:
         raise RefusedError(f"{error} by decode; encode them one by one") from None
+    for job in found.jobs if stacks else ():
+        if str(job.relative.with_suffix("")).isdecimal():
+            name = files.printable(job.relative)
+            raise RefusedError(
+                f"{name} could not be told from the numbered pictures of {stacks[0]}; encode it alone"
+            )
     for path in stacks:
         yield files.printable(path), partial(_stack, path)
     for job in found.jobs:

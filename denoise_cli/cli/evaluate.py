@@ -98,7 +98,7 @@ def evaluate(
     from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
     from denoise_cli.media import SUFFIXES, arrays
-    from denoise_cli.media.files import Replacing, check_writable
+    from denoise_cli.media.files import Replacing, check_writable, keep_apart
     from denoise_cli.media.layout import TABLE_SUFFIXES
     from denoise_cli.model_file import layout as model_layout
     from denoise_cli.models import Models
@@ -138,7 +138,8 @@ def evaluate(
         from denoise_cli import pictures
 
         pictures.check(sheet)
-    check_writable([path for path in (csv, sheet) if path is not None])
+    check_writable([csv, sheet])
+    keep_apart([csv, sheet], [noisy_root, clean_root, Path(model) if model else None])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
     layout = model_layout(model)
     if layout is None and any(path is not None and arrays.is_array(path) for path in (noisy_root, clean_root)):
@@ -152,6 +153,7 @@ def evaluate(
             )
         )  # fmt: skip
     matched = library.pairs(noisy_root, clean_root, TABLE_SUFFIXES if layout else SUFFIXES)
+    keep_apart([csv, sheet], [path for pair in matched for path in (pair.clean, pair.noisy)])
     kinds = list(dict.fromkeys(pair.kind for pair in matched))
     if sheet is not None and kinds == ["table"]:
         raise UsageError("--sheet draws pictures and recordings, not tables")
@@ -251,7 +253,7 @@ def _threshold(text: str | None) -> tuple[str, float] | None:
     metric = metric.replace("-", "_")
     known = ["psnr", "ssim", *(name for name, one in sounds.METRICS.items() if one.rising)]
     try:
-        if metric not in known:
+        if metric not in known or not math.isfinite(float(value)):
             raise ValueError
         return metric, float(value)
     except ValueError:

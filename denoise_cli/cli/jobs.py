@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,7 @@ def _names(files_from: str) -> list[str]:
         except OSError as error:
             raise UsageError(f"--files-from {files_from}: {error.strerror}") from None
     # A name may hold any byte but the end of a line, be it no UTF-8.
+    coded = coded.removeprefix(codecs.BOM_UTF8)
     return [name for line in os.fsdecode(coded).split("\n") if (name := line.removesuffix("\r"))]
 
 

@@ -11,6 +11,8 @@ import typer
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
 
+LARGEST = 2550.0  # of --std, 8-bit steps: ten times full scale
+
 if TYPE_CHECKING:
     from denoise_cli.noise.layers import Step
     from denoise_cli.noise.study import Study
@@ -60,9 +62,9 @@ def propagate(
     many draws, beside what moment propagation predicts, and what follows in words.
     """
     from denoise_cli.errors import UsageError
-    from denoise_cli.media.files import check_writable
+    from denoise_cli.media.files import check_writable, keep_apart
 
-    check_writable([path for path in (plot, report) if path is not None])
+    check_writable([plot, report])
     if layers is not None:
         if inputs or model or report:
             raise UsageError("--layers takes no model, picture or --report: it is theory")
@@ -73,10 +75,11 @@ def propagate(
     given = inputs or []
     if not 1 <= len(given) <= (1 if model else 2):
         raise UsageError("give --layers SPEC, or a network and one clean picture: [MODEL] PICTURE")
-    if not (math.isfinite(std) and std > 0):
-        raise UsageError(f"--std {std:g}: above 0, in 8-bit steps")
+    if not 0 < std <= LARGEST:
+        raise UsageError(f"--std {std:g}: above 0 and at most {LARGEST:g}, in 8-bit steps")
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {report}: write .html")
+    keep_apart([report], [Path(name) for name in (*given, model) if name])
     _network(model or (given[0] if len(given) == 2 else "image"), Path(given[-1]), std, draws, crop, report, seed,
              json, quiet)  # fmt: skip
 

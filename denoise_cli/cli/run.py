@@ -147,7 +147,10 @@ def run(
 
         holes = Holes.read(mask)
     sheets = {} if compare is None else _sheets(todo, compare)
-    files.check_writable([*([report] if report else []), *sheets.values()])
+    besides = [report, *sheets.values()]
+    files.check_writable(besides)
+    read = [job.source for job in found.jobs]
+    files.keep_apart(besides, [*read, mask, Path(model) if model else None], [job.target for job in found.jobs])
     failures = len(found.missing)
     if dry_run:
         listing.show(todo, skipped)

@@ -18,6 +18,9 @@ from denoise_cli.errors import UsageError
 Array = Any  # numpy.ndarray or torch.Tensor, float32
 
 
+LARGEST = 1e9  # of what a noise can be told, in any unit: beyond it float32 has nothing left of a file
+
+
 @dataclass(frozen=True)
 class Span:
     """A number, or a range that is drawn from: ``25`` or ``0-55``."""
@@ -54,6 +57,8 @@ class Span:
         high = low if match["high"] is None else float(match["high"])
         if not (np.isfinite(low) and np.isfinite(high)):
             raise UsageError(f'"{text}" is not finite')
+        if max(abs(low), abs(high)) > LARGEST:
+            raise UsageError(f'"{text}" is beyond {LARGEST:g}')
         if low > high:
             raise UsageError(f'range "{text}" runs backwards')
         return cls(low, high)

@@ -25,6 +25,7 @@ import numpy as np
 
 from denoise_cli import memory
 from denoise_cli.errors import InputError, UsageError, printable
+from denoise_cli.media.beside import open_input
 from denoise_cli.signal import Header
 
 Use = Literal["train", "test"]
@@ -67,12 +68,12 @@ def is_array(path: Path) -> bool:
     if not is_named(path) or key is not None or IDX.fullmatch(path.name):
         return is_named(path)
     try:
-        with file.open("rb") as stream:
+        with open_input(file) as stream:
             if file.suffix.lower() == ".npy":
                 return _of_pictures(stream)
             with zipfile.ZipFile(stream) as archive:
                 return any(_holds_pictures(archive, entry) for entry in archive.infolist())
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+    except (InputError, OSError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile):
         return False
 
 

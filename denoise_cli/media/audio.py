@@ -24,7 +24,7 @@ import numpy as np
 
 from denoise_cli.errors import InputError, OutputError
 from denoise_cli.media import containers, mp3, ogg, sndfile
-from denoise_cli.media.beside import Target, printable, writing
+from denoise_cli.media.beside import Target, open_input, printable, writing
 from denoise_cli.media.chunks import Head, honest
 from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions, Stored
 from denoise_cli.media.levels import check, to_levels
@@ -267,11 +267,8 @@ def open_audio(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> Audio
 
 def read(path: str | Path) -> Signal:
     """Read a whole recording: ``read("x.wav").data`` is (C, T, 1) float32 in [-1, 1]."""
-    try:
-        with Path(path).open("rb") as file:
-            return gather(open_audio(file, str(path)))
-    except OSError as error:
-        raise InputError(f"{printable(path)}: {error.strerror or error}") from error
+    with open_input(Path(path)) as file:
+        return gather(open_audio(file, str(path)))
 
 
 @contextmanager

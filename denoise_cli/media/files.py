@@ -109,7 +109,7 @@ def _expand(inputs: Sequence[str], found: Found) -> Iterator[Path | None]:
             yield None
             continue
         names = [text]
-        if not os.path.lexists(text) and glob.has_magic(text):
+        if "\0" not in text and not os.path.lexists(text) and glob.has_magic(text):
             names = sorted(glob.glob(text, recursive=True)) or names  # noqa: PTH207  (keeps the spelling)
             if "**" in text:  # it meets each file below a folder by itself
                 names = [name for name in names if not os.path.isdir(name)] or [text]  # noqa: PTH112
@@ -201,6 +201,23 @@ def _identity(path: Path) -> object:
     except OSError:
         return (os.path.realpath(path.parent), path.name)
     return (status.st_dev, status.st_ino)
+
+
+def keep_apart(
+    extra: Iterable[Path | None], inputs: Iterable[Path | None], outputs: Iterable[Path | None] = ()
+) -> None:
+    """Refuse a report, table or sheet that would be written over an input, over an output, or over another one.
+
+    Raises RefusedError naming both.
+    """
+    taken = {_identity(path): f"the output {printable(path)}" for path in outputs if path is not None}
+    taken |= {_identity(path): f"the input {printable(path)}" for path in inputs if path is not None}
+    for path in extra:
+        if path is None:
+            continue
+        if (other := taken.get(key := _identity(path))) is not None:
+            raise RefusedError(f"output {printable(path)} is {other}")
+        taken[key] = f"the output {printable(path)}"
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError
 from denoise_cli.media import probe, vips
-from denoise_cli.media.beside import Target, printable, writing
+from denoise_cli.media.beside import Target, open_input, printable, writing
 from denoise_cli.media.formats import CODECS, Traits, detect, fit
 from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
@@ -302,11 +302,8 @@ def open_image(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> Image
 
 def read(path: str | Path) -> Signal:
     """Read a whole picture: ``read("x.png").data`` is (C, H, W) float32 in [0, 1]."""
-    try:
-        with Path(path).open("rb") as file:
-            return gather(open_image(file, str(path)))
-    except OSError as error:
-        raise InputError(f"{printable(path)}: {error.strerror or error}") from error
+    with open_input(Path(path)) as file:
+        return gather(open_image(file, str(path)))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 
 from denoise_cli.errors import InputError, OutputError, UnavailableError
 from denoise_cli.media import matrices, parquet
-from denoise_cli.media.beside import Target, printable, writing
+from denoise_cli.media.beside import Target, open_input, printable, writing
 from denoise_cli.media.delimited import Delimited
 from denoise_cli.media.layout import MAX_COLUMNS, TABLE_SUFFIXES, Layout
 from denoise_cli.signal import Header, Signal, gather
@@ -199,11 +199,7 @@ def open_table(file: BinaryIO, name: str, layout: Layout | None = None) -> Table
 
 def read(path: str | Path, layout: Layout | None = None) -> Signal:
     """Read a whole table: ``read("x.csv").data`` is (F, n, 1) float32; extras["names"] are its columns."""
-    try:
-        file = Path(path).open("rb")  # noqa: SIM115 - the source closes it
-    except OSError as error:
-        raise InputError(f"{printable(path)}: {error.strerror or error}") from error
-    source = open_table(file, str(path), layout)
+    source = open_table(open_input(Path(path)), str(path), layout)
     try:
         whole = gather(source)
         return Signal(whole.data, whole.header, {"names": source.names})

@@ -27,6 +27,7 @@ from denoise_cli.noise import gaussian
 from denoise_cli.noise.activations import Activation
 from denoise_cli.noise.moments import Moments
 
+LARGEST = 1e9  # of mu and sigma, and one over the smallest sigma: beyond it double precision has nothing left
 RANGE = 12.0  # standard deviations that a quadrature covers; beyond lies 1e-33 of the mass
 NODES = np.polynomial.legendre.leggauss(16)
 
@@ -41,8 +42,9 @@ class Law:
     maps: tuple[Activation, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.mu) and 0 < self.sigma < math.inf):
-            raise UsageError(f"a normal distribution needs a finite mu and a sigma above 0, not {self}")
+        if not (abs(self.mu) <= LARGEST and 1 / LARGEST <= self.sigma <= LARGEST):
+            limits = f"mu in -{LARGEST:g}..{LARGEST:g} and a sigma in {1 / LARGEST:g}..{LARGEST:g}"
+            raise UsageError(f"a normal distribution needs a {limits}, not {self}")
         if self.n < 1:
             raise UsageError(f"a maximum is taken over 1 or more, not {self.n}")
 

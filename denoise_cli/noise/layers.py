@@ -26,6 +26,7 @@ from denoise_cli.noise.density import Law
 from denoise_cli.noise.moments import Moments, weighted_sum
 
 MAX_WIDTH = 1 << 16  # inputs of one output
+MOST = 64  # layers
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,10 @@ FORMS: dict[str, str] = {
 
 def parse(spec: str) -> list[Layer]:
     """``conv(9*0.11),relu,maxpool(4)`` -> layers; raises UsageError that names what is wrong, and the choices."""
-    return [_layer(text.strip()) for text in _split(spec)]
+    parts = _split(spec)
+    if len(parts) > MOST:
+        raise UsageError(f"{len(parts)} layers; the limit is {MOST}, and beyond the first few little changes")
+    return [_layer(text.strip()) for text in parts]
 
 
 def spell(layers: Sequence[Layer]) -> str:

@@ -152,6 +152,8 @@ def test_noise_of_recordings_is_refused_for_each_picture_in_one_line(corrupt, fo
         ("--noise-file absent.wav --snr 10", "absent.wav: no such file"),
         ("--snr loud", "loud"),
         ("--noise pink:std=0.1,snr=3", "std or snr, not both"),
+        ("--noise gaussian:mean=1e39", "beyond 1e+09"),
+        ("--std 1e300", "beyond 1e+09"),
     ],
 )
 def test_noise_that_contradicts_itself_is_refused_before_any_work(corrupt, flat, options, said):

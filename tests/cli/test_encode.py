@@ -81,6 +81,33 @@ def test_two_pictures_of_one_name_are_refused_before_any_work(command, latent_mo
     assert not (tmp_path / "z.npy").exists()
 
 
+def test_a_picture_whose_name_is_a_number_does_not_go_with_array_files(command, latent_model, pictures, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 16, 8), np.uint8))
+    (pictures / "a.png").rename(pictures / "00001.png")
+    done = command("encode", tmp_path / "x.npy", pictures, "-o", tmp_path / "z.npy", "-m", latent_model)
+    assert (done.code, "encode it alone" in done.err) == (2, True)
+    assert not (tmp_path / "z.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["\ud800", "b"], "is no text"),
+        (["a.png", "a.png/b.png"], "lies below a.png"),
+        (["x" * 300, "b"], "too long"),
+    ],
+)
+def test_names_that_no_file_can_have_are_refused_before_any_is_written(
+    command, latent_model, tmp_path, names, said
+):
+    np.save(tmp_path / "z.npy", np.zeros((2, 3), np.float32))
+    about = {"names": names, "height": 8, "width": 8, "channels": 1}
+    (tmp_path / "z.json").write_text(json.dumps(about))
+    done = command("decode", tmp_path / "z.npy", "-m", latent_model, "-o", tmp_path / "out")
+    assert (done.code, said in done.err, done.err.count("\n")) == (1, True, 1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_neither_takes_torch(latent_model, pictures, tmp_path):
     """In a process of its own where torch, onnx and their like cannot be imported."""
     block = tmp_path / "block"

@@ -36,6 +36,25 @@ def test_what_cannot_be_done_is_refused_before_any_work(command, folder, tmp_pat
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
 
 
+def test_a_table_or_a_sheet_is_written_over_no_input(score, folder, noisy):
+    before = (folder / "a.png").read_bytes(), (noisy / "sub/b.png").read_bytes()
+    for arguments in (
+        (folder / "a.png", "--noise", "gaussian", "--csv", folder / "a.png"),
+        (noisy, folder, "--csv", noisy / "sub/b.png"),
+        (noisy, folder, "--sheet", folder / "a.png"),
+        (noisy, folder, "--sheet", folder / "new.png", "--csv", folder / "new.png"),
+    ):
+        done = score(*arguments)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert " is the " in done.err
+    assert ((folder / "a.png").read_bytes(), (noisy / "sub/b.png").read_bytes()) == before
+    assert not (folder / "new.png").exists()
+
+
+def test_a_threshold_that_is_no_number_is_refused(score, folder, noisy):
+    assert score(noisy, folder, "--fail-under", "psnr=nan").code == 2
+
+
 def test_pairs_of_folders_give_a_line_a_file_and_the_mean(score, folder, noisy):
     done = score(noisy, folder)
     assert (done.code, done.err) == (0, "")

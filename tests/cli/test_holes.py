@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,11 @@ def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_
     assert command("run", picture, small, "--mask", small, "-m", filler, "-o", tmp_path / "out").code == 2
     done = command("run", picture, "--mask", small, "-m", filler, "--flag-anomalies")
     assert (done.code, "leave --mask out" in done.err) == (2, True)
+    os.mkfifo(tmp_path / "pipe.png")
+    done = command("run", picture, "--mask", tmp_path / "pipe.png", "-m", filler)
+    assert (done.code, "not a regular file" in done.err) == (2, True)
+    done = command("run", picture, "--mask", tmp_path / "a\n\x1b[31mb.png", "-m", filler)
+    assert (done.code, done.err.count("\n"), "\x1b" in done.err) == (2, 1, False)
     assert not list(tmp_path.glob("*.denoised.*"))
 
 

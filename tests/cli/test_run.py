@@ -363,6 +363,35 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(run, folder, 
     assert not (folder / "a.denoised.png").exists()
 
 
+def test_a_report_is_written_over_no_input_and_no_output(run, folder, tmp_path):
+    rename = folder / "a.png"
+    before = contents(folder)
+    for report in (folder / "x.json", tmp_path / "x.csv"):
+        report.write_bytes(rename.read_bytes())
+    inside = run(folder, folder / "x.json", "-o", tmp_path / "out", "--report", folder / "x.json")
+    assert (inside.code, "is the input" in inside.err) == (2, True)
+    linked = tmp_path / "linked.json"
+    linked.hardlink_to(rename)
+    assert run(folder, "--report", linked).code == 2
+    both = run(rename, "-o", tmp_path / "y.json", "--report", tmp_path / "y.json")
+    assert (both.code, "is the output" in both.err) == (2, True)
+    assert not (tmp_path / "y.json").exists()
+    assert {name: data for name, data in contents(folder).items() if name != "x.json"} == before
+
+
+def test_names_that_hold_nul_are_named_and_the_others_done(run, folder, tmp_path):
+    (tmp_path / "names").write_bytes(b"\xef\xbb\xbf" + bytes(folder / "a.png") + b"\na\0/*\n")
+    done = run("--files-from", tmp_path / "names", "-o", tmp_path / "out")
+    assert (done.code, tree(tmp_path / "out")) == (1, ["a.png"])
+    assert "a\\x00/*: " in done.err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--threads", 513), ("--tile", 63), ("--batch", 0)])
+def test_a_number_beyond_reason_is_refused(run, folder, option, value):
+    done = run(folder, option, value)
+    assert (done.code, f"{option} must be in" in done.err) == (2, True)
+
+
 def test_what_goes_to_a_pipe_cannot_be_compared(folder, tmp_path, model):
     done = denoise("run", folder / "a.png", "-o", "-", "--compare", tmp_path / "sheets", "-m", model)
     assert (done.returncode, done.stdout) == (2, b"")

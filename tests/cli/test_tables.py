@@ -183,6 +183,13 @@ def test_a_table_goes_through_a_pipe(trained, tmp_path):
     assert all(cell for line in lines for cell in line)
 
 
+def test_noise_never_takes_a_table_beyond_what_a_number_holds(command, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,3e38\n2,-3e38\n3,3e38\n")
+    done = command("corrupt", tmp_path / "x.csv", "--noise", "gaussian:std=100")
+    assert (done.code, "column 2 of numbers" in done.err, done.err.count("\n")) == (1, True, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
 def test_holes_are_made_and_scored(command, trained, tmp_path):
     clean = write(tmp_path / "clean.csv", rows(200, 6))
     assert command("corrupt", clean, "--noise", "masking:amount=0.2", "-o", tmp_path / "holes.csv").code == 0

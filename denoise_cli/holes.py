@@ -60,16 +60,15 @@ class Holes:
 
 def value(card: ModelCard) -> float:
     """What the model saw in the holes of its training; raises UsageError for one that saw none."""
-    from denoise_cli.corrupt import Masking, OneOf, parse  # every run imports this file, few have a mask
+    from denoise_cli.corrupt import Masking, parse  # every run imports this file, few have a mask
 
     try:
-        parts = parse(card.noise).parts if card.noise else ()
+        noise = list(parse(card.noise).each()) if card.noise else []
     except UsageError:  # recordings are described in words
-        parts = ()
-    for part in parts:
-        for one in part.parts if isinstance(part, OneOf) else (part,):
-            if isinstance(one, Masking):
-                return float(one.value.low)
+        noise = []
+    for one in noise:
+        if isinstance(one, Masking):
+            return float(one.value.low)
     raise UsageError(
         f'model "{card.name}" was not trained with masking noise, so it cannot fill holes; train one with '
         "--noise masking:amount=0.1-0.6,size=4"

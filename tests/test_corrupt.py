@@ -167,6 +167,11 @@ def test_specs_and_their_text_are_inverses(spec):
         ("gaussian|", "unknown noise"),
         ("gaussian|+quantise", "unknown noise"),
         ("gaussian|poison", "choose from gaussian"),
+        ("gaussian|(camera+jpeg", "parentheses come in pairs"),
+        ("gaussian)", "parentheses come in pairs"),
+        ("((gaussian)|camera)", "not within each other"),
+        ("()", "unknown noise"),
+        ("(gaussian)jpeg", "unknown noise"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_the_choices(spec, said):
@@ -212,6 +217,35 @@ def test_a_bar_binds_closer_than_a_plus():
     first, second = parse("gaussian|speckle:p=0.5+quantise").parts
     assert (str(first), str(second)) == ("gaussian|speckle:p=0.5", "quantise")
     assert len(first.parts) == 2
+
+
+def test_parentheses_keep_a_chain_together():
+    spec = "gaussian:std=0,mean=10|(gaussian:std=0,mean=20+gaussian:std=0,mean=30)+gaussian:std=0,mean=100"
+    noise = parse(spec)
+    assert str(noise) == spec
+    assert str(parse(str(noise))) == spec
+    assert [float(one.mean.low) for one in noise.each()] == [10, 20, 30, 100]
+    header = Header("image", 3, 100, 300)
+    drawn = {round(float(noise.stream(header, rng(s))(HALF).mean() - 0.5) * 255) for s in range(20)}
+    assert drawn == {110, 150}
+    batch = np.broadcast_to(HALF[:, :2, :2], (200, 3, 2, 2)).copy()
+    levels = ((noise(batch, rng())[:, 0, 0, 0] - 0.5) * 255).round()
+    assert set(levels) == {110, 150}
+    assert set(
+        ((noise(torch.from_numpy(batch), torch.Generator().manual_seed(0))[:, 0, 0, 0] - 0.5) * 255)
+        .round()
+        .tolist()
+    ) == {110, 150}
+    assert len(parse("(gaussian+camera)").parts[0].parts) == 2
+    assert parse("(gaussian)") == parse("gaussian")
+    silence = np.zeros((1, 800, 1), np.float32)
+    sound = parse("gaussian:std=0,mean=0.1|(gaussian:std=0,mean=0.1+gaussian:std=0,mean=0.2)")
+    heard = {
+        round(float(sound.stream(Header("audio", 1, 800, rate=8000), rng(s))(silence).mean()), 3) for s in range(20)
+    }
+    assert heard == {0.1, 0.3}
+    with pytest.raises(UsageError, match="snr is for recordings"):
+        parse("gaussian|(camera+gaussian:snr=3)")(HALF, rng())
 
 
 def test_one_of_several_fits_a_file_if_all_do_and_asks_for_a_level_if_any_does():

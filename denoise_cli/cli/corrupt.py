@@ -82,7 +82,7 @@ def corrupt(
     Any number may be a range, as in gaussian:std=0-55, and p=0.5 applies it to half of the files.
     For pictures a strength in 8-bit steps may be a part of full scale: gaussian:std=0.5fs is std=127.5.
     "camera+jpeg" is one after the other, as is --noise given twice; "gaussian|camera" is one of them for each file,
-    and binds closer: "gaussian|camera+jpeg" is one of the two, and then JPEG.
+    and binds closer: "gaussian|camera+jpeg" is one of the two, and then JPEG; "gaussian|(camera+jpeg)" is not.
     The same seed and file give the same noise, whatever else is done.
     """
     from denoise_cli import noising

@@ -6,6 +6,7 @@
 
 ``+`` joins corruptions that follow each other, and ``|``, which binds closer, those of which one is drawn for each
 file or sample: ``gaussian:std=0-55|camera+quantise:p=0.7`` is white or camera noise, then perhaps rounding.
+Parentheses keep a chain together: ``gaussian|(camera+jpeg)`` is white noise, or that of a camera and then JPEG.
 
 The same object works on numpy arrays and, for training, on torch tensors on any device (this file imports
 no torch: a tensor brings its own). Arrays are (C, H, W), or (B, C, H, W) for a batch, in [0, 1]; strengths
@@ -22,7 +23,7 @@ camera.py  noise as of a camera
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -57,7 +58,7 @@ class OneOf(Corruption):
     """One of several corruptions, all equally likely, drawn for each file or sample."""
 
     name = "one-of"  # which no spec holds: it joins its parts' with a bar
-    parts: tuple[Corruption, ...] = ()
+    parts: tuple[Corruption | Chain, ...] = ()
     p: ClassVar[Span] = Span(1, 1)
 
     @classmethod
@@ -65,9 +66,9 @@ class OneOf(Corruption):
         return []
 
     def __str__(self) -> str:
-        return "|".join(map(str, self.parts))
+        return "|".join(f"({part})" if isinstance(part, Chain) else str(part) for part in self.parts)
 
-    def drawn(self, rng: np.random.Generator) -> Corruption:
+    def drawn(self, rng: np.random.Generator) -> Corruption | Chain:  # type: ignore[override]
         return self.parts[int(rng.integers(len(self.parts)))].drawn(rng)
 
     @property
@@ -102,10 +103,18 @@ class OneOf(Corruption):
 class Chain:
     """Corruptions one after the other; its spec joins theirs with a plus sign."""
 
-    parts: tuple[Corruption, ...] = ()
+    parts: tuple[Corruption | Chain, ...] = ()
 
     def __str__(self) -> str:
         return "+".join(map(str, self.parts))
+
+    def each(self) -> Iterator[Corruption]:
+        """Every single corruption that may happen."""
+        for part in self.parts:
+            if isinstance(part, Chain | OneOf):
+                yield from Chain(part.parts).each()
+            else:
+                yield part
 
     def drawn(self, rng: np.random.Generator) -> Chain:
         return Chain(tuple(part.drawn(rng) for part in self.parts))
@@ -113,6 +122,9 @@ class Chain:
     @property
     def asks_level(self) -> bool:
         return any(part.asks_level for part in self.parts)
+
+    def _no_level(self) -> str:
+        return next(part._no_level() for part in self.parts if part.asks_level)
 
     def check(self, header: Header) -> None:
         """Raise InputError, saying why, where a part makes no sense for such a file."""
@@ -155,17 +167,42 @@ CORRUPTIONS: dict[str, type[Corruption]] = {c.name: c for c in (*PICTURES, *SOUN
 
 
 def parse(spec: str | Iterable[str]) -> Chain:
-    """Read ``name:key=value,key=low-high``, several joined by ``|`` and ``+``, or given one by one.
+    """Read ``name:key=value,key=low-high``, several joined by ``|`` and ``+`` with ``()``, or given one by one.
 
     Raises UsageError, with the choices, for an unknown name or key and for a value out of range.
     """
-    specs = spec.split("+") if isinstance(spec, str) else [part for one in spec for part in one.split("+")]
-    return Chain(tuple(map(_parse_part, specs)))
+    specs = [spec] if isinstance(spec, str) else spec
+    return Chain(tuple(_parse_part(part) for one in specs for part in _split(one, "+")))
 
 
-def _parse_part(spec: str) -> Corruption:
-    parts = tuple(map(_parse_one, spec.split("|")))
+def _split(spec: str, at: str) -> list[str]:
+    """At every such character outside of parentheses."""
+    parts, inside = [""], False
+    for character in spec:
+        if character in "()":
+            if inside == (character == "("):
+                raise UsageError(f'noise "{spec[:80]}": parentheses come in pairs, and not within each other')
+            inside = not inside
+        if character == at and not inside:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if inside:
+        raise UsageError(f'noise "{spec[:80]}": parentheses come in pairs, and not within each other')
+    return parts
+
+
+def _parse_part(spec: str) -> Corruption | Chain:
+    parts = tuple(map(_parse_whole, _split(spec, "|")))
     return parts[0] if len(parts) == 1 else OneOf(parts)
+
+
+def _parse_whole(spec: str) -> Corruption | Chain:
+    text = spec.strip()
+    if not (text.startswith("(") and text.endswith(")")):
+        return _parse_one(spec)
+    chain = parse(text[1:-1])
+    return chain.parts[0] if len(chain.parts) == 1 else chain
 
 
 def _parse_one(spec: str) -> Corruption:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from denoise_cli import media
@@ -67,7 +67,7 @@ def sweep(noise: Chain, setting: str) -> list[tuple[str, Chain]]:
     """``std=15,25,50`` -> the chain once for each value, put into its first part that has such an option."""
     key, equals, values = setting.partition("=")
     for index, part in enumerate(noise.parts):
-        if equals and key in [field.name for field in fields(part)]:
+        if equals and isinstance(part, Corruption) and key in part.amounts():
             chains = []
             for value in values.split(","):
                 changed: Corruption = replace(part, **{key: part.parsed(key, value)})

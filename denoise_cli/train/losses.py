@@ -19,8 +19,7 @@ def charbonnier(output: Tensor, target: Tensor) -> Tensor:
 def log_mse(output: Tensor, target: Tensor) -> Tensor:
     """ln(MSE of each sample + eps): the mean PSNR itself, so that faint noise counts as much as strong.
 
-    eps is the square of two 8-bit steps: what is nearer than that, 42 dB, gains little. With a smaller one, samples
-    without noise and drawings, which can be met exactly, rule every step.
+    eps is the square of two 8-bit steps: what is nearer than that, 42 dB, gains little.
     After: Chen et al., "HINet", CVPR workshops 2021 (PSNR as a loss).
     """
     error = (output - target).square().flatten(1).mean(1)

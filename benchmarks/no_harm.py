@@ -1,6 +1,6 @@
 """What a model does to pictures without noise: text, a screen, line art, halftone, a gradient; and to film grain.
 
-    python benchmarks/no_harm.py [--model default photo] [--sheet docs/no-harm.png]
+    python benchmarks/no_harm.py [--model default] [--sheet docs/no-harm.png]
 
 Each is drawn here and given to the model as it is. Printed: PSNR of the output, before rounding, against the input,
 and of film grain how much is left. The sheet shows input, output, and their difference, eight times as strong.
@@ -108,9 +108,7 @@ def planes(picture: Image.Image) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--model", nargs="+", default=["default", "photo"], help="default: as `denoise run` chooses"
-    )
+    parser.add_argument("--model", nargs="+", default=["default"], help="default: as `denoise run` chooses")
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
     rows, notes = [], []

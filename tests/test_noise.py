@@ -324,7 +324,7 @@ def test_a_wrong_spec_is_named_with_what_would_be_right(spec, named):
 
 @pytest.mark.parametrize(("mu", "sigma"), [(0, 0), (0, -1), (math.nan, 1), (0, math.inf)])
 def test_what_is_no_normal_distribution_is_refused(mu, sigma):
-    with pytest.raises(UsageError, match="sigma above 0"):
+    with pytest.raises(UsageError, match="a sigma in 1e-09"):
         propagate([ReLU()], mu, sigma)
 
 

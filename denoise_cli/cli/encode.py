@@ -43,7 +43,7 @@ def encode(
 
     latents.check(output)
     also = [latents.beside(output)] if output.suffix.lower() == ".npy" else []
-    _refuse_inputs([output, *also], [arrays.split(Path(name))[0] for name in inputs])
+    files.keep_apart([output, *also], [arrays.split(Path(name))[0] for name in inputs])
     todo = _to_write([output, *also], on_exists, quiet)
     if not todo:
         return
@@ -107,7 +107,7 @@ def decode(
 
     if output.suffix.lower() not in ("", ".npy") and not output.is_dir():
         raise UsageError(f"-o {output}: name a folder, or an array file, .npy")
-    _refuse_inputs([output], [source])
+    files.keep_apart([output], [source])
     stacked = output.suffix.lower() == ".npy" and not output.is_dir()
     halves = Halves(shipped.locate(model), device)
     found = latents.read(source, halves.card)
@@ -131,15 +131,6 @@ def decode(
                     target.commit()
     if not quiet:
         screen.say(f"{output}: {len(found.values)} pictures of {found.width}x{found.height}")
-
-
-def _refuse_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
-    from denoise_cli.errors import RefusedError
-
-    for path in inputs:
-        for output in outputs:
-            if path.is_file() and output.exists() and output.samefile(path):
-                raise RefusedError(f"output {output} is the input {path}")
 
 
 def _to_write(targets: Sequence[Path], on_exists: opt.OnExists | None, quiet: bool) -> list[Path]:

@@ -65,8 +65,8 @@ def _names(files_from: str) -> list[str]:
             coded = Path(files_from).read_bytes()
         except OSError as error:
             raise UsageError(f"--files-from {files_from}: {error.strerror}") from None
-    # A name may hold any byte but the end of a line, be it no UTF-8.
     coded = coded.removeprefix(codecs.BOM_UTF8)
+    # A name may hold any byte but the end of a line, be it no UTF-8.
     return [name for line in os.fsdecode(coded).split("\n") if (name := line.removesuffix("\r"))]
 
 

@@ -11,11 +11,11 @@ import typer
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
 
-LARGEST = 2550.0  # of --std, 8-bit steps: ten times full scale
-
 if TYPE_CHECKING:
     from denoise_cli.noise.layers import Step
     from denoise_cli.noise.study import Study
+
+LARGEST = 2550.0  # of --std, 8-bit steps: ten times full scale
 
 
 def propagate(

@@ -38,14 +38,13 @@ def quantise(
         raise BackendError(f'quantising needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
     from denoise_cli import shipped
-    from denoise_cli.media.files import check_writable
+    from denoise_cli.media.files import check_writable, keep_apart
 
     target = output or Path(model).with_suffix(".int8.onnx")  # of a shipped name: in the working folder
     source = shipped.locate(model)
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: a model is an .onnx file")
-    if target.exists() and target.samefile(source):
-        raise RefusedError(f"output {target} is the input {source}")
+    keep_apart([target], [source])
     if target.exists() and not overwrite:
         raise RefusedError(f"{target} is there already; --overwrite replaces it")
     check_writable([target])

@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from denoise_cli import brackets
 from denoise_cli.corrupt.base import Amount, Corruption, Process
 from denoise_cli.corrupt.camera import Camera
 from denoise_cli.corrupt.draws import Array, Draws, Span
@@ -53,8 +54,34 @@ __all__ = [
 ]  # fmt: skip
 
 
+class _Several:
+    """What holds for several corruptions, be one of them drawn or all of them applied."""
+
+    parts: tuple[Corruption | Chain, ...]
+
+    def each(self) -> Iterator[Corruption]:
+        """Every single corruption that may happen."""
+        for part in self.parts:
+            if isinstance(part, _Several):
+                yield from part.each()
+            else:
+                yield part
+
+    @property
+    def asks_level(self) -> bool:
+        return any(part.asks_level for part in self.parts)
+
+    def _no_level(self) -> str:
+        return next(part._no_level() for part in self.parts if part.asks_level)
+
+    def check(self, header: Header) -> None:
+        """Raise InputError, saying why, where a part makes no sense for such a file."""
+        for part in self.parts:
+            part.check(header)
+
+
 @dataclass(frozen=True)
-class OneOf(Corruption):
+class OneOf(_Several, Corruption):
     """One of several corruptions, all equally likely, drawn for each file or sample."""
 
     name = "one-of"  # which no spec holds: it joins its parts' with a bar
@@ -70,17 +97,6 @@ class OneOf(Corruption):
 
     def drawn(self, rng: np.random.Generator) -> Corruption | Chain:  # type: ignore[override]
         return self.parts[int(rng.integers(len(self.parts)))].drawn(rng)
-
-    @property
-    def asks_level(self) -> bool:
-        return any(part.asks_level for part in self.parts)
-
-    def _no_level(self) -> str:
-        return next(part._no_level() for part in self.parts if part.asks_level)
-
-    def check(self, header: Header) -> None:
-        for part in self.parts:
-            part.check(header)
 
     def stream(self, header: Header, rng: np.random.Generator, level: float | None = None) -> Process:
         self.check(header)
@@ -100,7 +116,7 @@ class OneOf(Corruption):
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(_Several):
     """Corruptions one after the other; its spec joins theirs with a plus sign."""
 
     parts: tuple[Corruption | Chain, ...] = ()
@@ -108,28 +124,8 @@ class Chain:
     def __str__(self) -> str:
         return "+".join(map(str, self.parts))
 
-    def each(self) -> Iterator[Corruption]:
-        """Every single corruption that may happen."""
-        for part in self.parts:
-            if isinstance(part, Chain | OneOf):
-                yield from Chain(part.parts).each()
-            else:
-                yield part
-
     def drawn(self, rng: np.random.Generator) -> Chain:
         return Chain(tuple(part.drawn(rng) for part in self.parts))
-
-    @property
-    def asks_level(self) -> bool:
-        return any(part.asks_level for part in self.parts)
-
-    def _no_level(self) -> str:
-        return next(part._no_level() for part in self.parts if part.asks_level)
-
-    def check(self, header: Header) -> None:
-        """Raise InputError, saying why, where a part makes no sense for such a file."""
-        for part in self.parts:
-            part.check(header)
 
     def stream(self, header: Header, rng: np.random.Generator, level: float | None = None) -> Process:
         """Begin one file: ranges are drawn, and what comes back turns its blocks into noisy ones.
@@ -176,20 +172,10 @@ def parse(spec: str | Iterable[str]) -> Chain:
 
 
 def _split(spec: str, at: str) -> list[str]:
-    """At every such character outside of parentheses."""
-    parts, inside = [""], False
-    for character in spec:
-        if character in "()":
-            if inside == (character == "("):
-                raise UsageError(f'noise "{spec[:80]}": parentheses come in pairs, and not within each other')
-            inside = not inside
-        if character == at and not inside:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if inside:
-        raise UsageError(f'noise "{spec[:80]}": parentheses come in pairs, and not within each other')
-    return parts
+    try:
+        return brackets.split(spec, at)
+    except ValueError:
+        raise UsageError(f'noise "{spec[:80]}": parentheses come in pairs, and not within each other') from None
 
 
 def _parse_part(spec: str) -> Corruption | Chain:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from denoise_cli import brackets
 from denoise_cli.errors import UsageError, choice
 from denoise_cli.noise.activations import Activation, Affine, LeakyReLU, ReLU, Sigmoid, Tanh
 from denoise_cli.noise.density import Law
@@ -130,7 +131,10 @@ FORMS: dict[str, str] = {
 
 def parse(spec: str) -> list[Layer]:
     """``conv(9*0.11),relu,maxpool(4)`` -> layers; raises UsageError that names what is wrong, and the choices."""
-    parts = _split(spec)
+    try:
+        parts = brackets.split(spec, ",")
+    except ValueError:
+        raise UsageError(f'layers "{spec}": the brackets do not match') from None
     if len(parts) > MOST:
         raise UsageError(f"{len(parts)} layers; the limit is {MOST}, and beyond the first few little changes")
     return [_layer(text.strip()) for text in parts]
@@ -139,22 +143,6 @@ def parse(spec: str) -> list[Layer]:
 def spell(layers: Sequence[Layer]) -> str:
     """The inverse of `parse`."""
     return ",".join(map(str, layers))
-
-
-def _split(spec: str) -> list[str]:
-    """At the commas outside of brackets."""
-    parts, depth = [""], 0
-    for character in spec:
-        depth += (character == "(") - (character == ")")
-        if not 0 <= depth <= 1:
-            break
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if depth != 0:
-        raise UsageError(f'layers "{spec}": the brackets do not match')
-    return parts
 
 
 def _layer(text: str) -> Layer:

@@ -84,8 +84,8 @@ def fit(
         raise UsageError(f"{options.arch} is not a net for {task.kind}; see --arch")
     if options.loss == "bce" and not getattr(net, "bounded", False):
         raise UsageError(f"loss bce needs an output in (0, 1), which {options.arch} has not; use --arch conv-dae")
-    if options.loss in SHORTEST and (task.kind != "audio" or options.patch < SHORTEST[options.loss]):
-        least = SHORTEST[options.loss]
+    least = SHORTEST.get(options.loss, 0)
+    if least and (task.kind != "audio" or options.patch < least):
         raise UsageError(f"loss {options.loss} is for recordings, of {least} samples or more: see --loss, --patch")
     task.check(net)
     options = dataclasses.replace(options, net=nets.config_of(net))

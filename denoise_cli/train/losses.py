@@ -43,7 +43,23 @@ def spectral(output: Tensor, target: Tensor) -> Tensor:
     stops falling at -30 dB (Wisdom et al. 2020, MixIT, equation 2). The spectra serve the ear; without the ratio,
     whatever is loud in an unusual voice (rumble, sharp sibilants) is taken for noise.
     """
+    return _distance(*_levelled(output, target))
+
+
+def perceptual(output: Tensor, target: Tensor) -> Tensor:
+    """`spectral`, plus 0.2 times what PESQ would hold against the output (loudness.py), at 16 kHz."""
     y, s = _levelled(output, target)
+    return _distance(y, s) + OPINION * disturbance(y.flatten(0, 1), s.flatten(0, 1)).mean()
+
+
+def _levelled(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, scaled so that the target of each sample is as loud as all others."""
+    scale = LOUD / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
+    return output * scale, target * scale
+
+
+def _distance(y: Tensor, s: Tensor) -> Tensor:
+    """What `spectral` says it is, of output and target that are levelled."""
     window = torch.hann_window(WINDOW, device=y.device)
     (y_size, y_part), (s_size, s_part) = (_compressed(v.flatten(0, 1), window) for v in (y, s))
     magnitude = (y_size - s_size).square().mean()
@@ -51,18 +67,6 @@ def spectral(output: Tensor, target: Tensor) -> Tensor:
     ratio = (y - s).square().mean((1, 2)) / LOUD**2
     snr = 10 * torch.log10(ratio + 10 ** (-ENOUGH / 10)) + ENOUGH
     return 0.7 * magnitude + 0.3 * phase + (y - s).abs().mean() + WORTH * snr.mean()
-
-
-def perceptual(output: Tensor, target: Tensor) -> Tensor:
-    """`spectral`, plus 0.2 times what PESQ would hold against the output (loudness.py), at 16 kHz."""
-    y, s = _levelled(output, target)
-    return spectral(output, target) + OPINION * disturbance(y.flatten(0, 1), s.flatten(0, 1)).mean()
-
-
-def _levelled(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both, scaled so that the target of each sample is as loud as all others."""
-    scale = LOUD / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
-    return output * scale, target * scale
 
 
 def _compressed(x: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,7 +75,9 @@ class Sounds:
 
     def card(self) -> dict[str, Any]:
         m = self.mixing
-        low, high = m.snr[0], max(m.snr[1], m.high_snr[1] if m.high else m.snr[1])
+        low, high = m.snr
+        if m.high:
+            high = max(high, m.high_snr[1])
         return {
             "channels": 1,
             "rate": self.rate,

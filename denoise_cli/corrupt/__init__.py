@@ -103,15 +103,22 @@ class OneOf(_Several, Corruption):
         return self.drawn(rng).stream(header, rng, level)
 
     def tabled(self, z: Array, draws: Draws) -> Array:
-        turn, y = len(self.parts) * draws.uniform(draws.lead), z
-        for index, part in enumerate(self.parts):
-            y = draws.where(turn >= index, part.on_table(z, draws.rng), y)
-        return y
+        return self._shared(z, draws, lambda part, some: part.on_table(some, draws.rng))
 
     def apply(self, x: Array, draws: Draws) -> Array:
-        turn, y = len(self.parts) * draws.uniform(draws.lead), x
-        for index, part in enumerate(self.parts):
-            y = draws.where(turn >= index, part(x, draws.rng), y)
+        return self._shared(x, draws, lambda part, some: part(some, draws.rng))
+
+    def _shared(self, x: Array, draws: Draws, hit: Callable[[Corruption | Chain, Array], Array]) -> Array:
+        """Each sample of a batch goes to the part that is drawn for it, and no part sees the others' samples."""
+        turns: Any = draws.uniform(draws.lead[:1]).tolist()
+        if not draws.lead:
+            return hit(self.parts[int(len(self.parts) * turns)], x)
+        rows: dict[Corruption | Chain, list[int]] = {}
+        for row, turn in enumerate(turns):
+            rows.setdefault(self.parts[int(len(self.parts) * turn)], []).append(row)
+        y = x + 0
+        for part, its in rows.items():
+            y[its] = hit(part, x[its])
         return y
 
 

@@ -5,7 +5,7 @@
     worker threads (a core each):                      batches of tiles -> session
 
 Decoding and encoding of some files hide behind the inference of others. What is in flight is bounded: a
-file thread holds two windows, and there are only a few file threads, so memory does not depend on the
+file thread holds two windows at most, and there are only a few file threads, so memory does not depend on the
 number or the size of files. What is computed depends on neither threads nor batches nor order.
 """
 
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
 
-# A picture larger than this is read in windows of rows, two of which are in memory, with their results, so
+# A picture larger than this is read in windows of rows, one or two of which are in memory, with their results, so
 # its tiles are smaller. With two threads the whole process then stays under 700 MB.
-WINDOW = 15 << 20  # samples, halo and channels counted
-WINDOW_TILE = 800
+WINDOW = 27_000_000  # samples, halo and channels counted
+WINDOW_TILE = 1000
+BUSY = 4  # tiles a thread: a window of so many keeps the threads busy, and the next one need not be read meanwhile
 
 
 def run(
@@ -171,7 +172,7 @@ _STREAMS = {"audio": _recording, "table": _table, "series": _table}
 def _windows(
     blocks: Iterable[np.ndarray], header: Header, workers: Workers, options: Options
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile."""
+    """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile, if small."""
     assert header.length is not None, "a picture knows its height"
     session = workers.session(header)
     card = session.card
@@ -185,6 +186,9 @@ def _windows(
             if behind is not None:
                 yield behind.join(options.strength)
                 del behind
+            if len(ahead.tiles) >= BUSY * len(workers.threads):
+                yield ahead.join(options.strength)
+                ahead = None
         if ahead is not None:
             yield ahead.join(options.strength)
     for _ in blocks:  # nothing is left, but the source may have found by now that its file is cut short

@@ -115,9 +115,9 @@ def windows(blocks: Iterable[np.ndarray], rows: list[Cut]) -> Iterator[tuple[Cut
                 block = next(source, None)
         assert window is not None
         tail = None
+        yield cut, window
         if following is not None and following.low < first:
             tail = window[:, following.low - cut.low : first - cut.low].copy()  # a view would keep all of it
-        yield cut, window
         del window
 
 

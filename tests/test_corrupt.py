@@ -200,6 +200,26 @@ def test_one_of_several_is_drawn_for_each_sample_all_equally_often(library):
     assert counts / 3000 == pytest.approx([1 / 3] * 3, abs=0.03)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_of_several_each_is_given_only_the_samples_it_was_drawn_for(library, monkeypatch):
+    seen = []
+
+    def apply(self, x, draws):
+        seen.append(len(x))
+        return x * 0 + self.mean.value
+
+    monkeypatch.setattr(Gaussian, "apply", apply)
+    noise, batch = parse("gaussian:mean=1|gaussian:mean=2|gaussian:mean=1"), np.zeros((200, 3, 2, 2), np.float32)
+    if library == "numpy":
+        noisy = noise(batch, rng())
+    else:
+        noisy = noise(torch.from_numpy(batch), torch.Generator().manual_seed(0)).numpy()
+    assert len(seen) == 2, "equal parts share one call"
+    assert sorted(seen) == sorted(np.count_nonzero(noisy[:, 0, 0, 0] == mean) for mean in (1, 2))
+    assert sum(seen) == 200
+    assert not batch.any()  # what came in is as it was
+
+
 def test_one_of_several_is_drawn_for_each_file_and_holds_for_all_its_blocks():
     noise = parse("gaussian:std=0,mean=10|gaussian:std=0,mean=20-30+gaussian:std=0,mean=100")
     header, drawn = Header("image", 3, 100, 300), []

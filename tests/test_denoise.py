@@ -72,6 +72,31 @@ def test_without_a_halo_tiles_would_show(session):
     assert np.abs(array(x, bare, Options(tile=64)) - whole).max() > 0.01 / 255
 
 
+@pytest.mark.parametrize(("threads", "windows"), [(1, 1), (3, 2)])
+def test_the_next_window_is_read_meanwhile_only_where_one_cannot_keep_the_threads_busy(threads, windows):
+    x, fake, options = scene(160, 1600), Fake(multiple=8), Options(tile=64, threads=threads)
+    rows, columns = denoise.plan(denoise.Header.picture(x.shape), 0, 8, 64)
+    height = rows[0].stop
+    assert denoise.BUSY <= len(columns) < 3 * denoise.BUSY  # enough for one thread, not for three
+    assert len(rows) > 4
+    read, written = [], []
+
+    def blocks():
+        for top in range(0, 160, 4):
+            yield x[:, top : top + 4]
+            read.append(top)  # when the next one is asked for
+
+    workers = denoise.Workers(fake, options)
+    try:
+        for _, y in denoise._windows(blocks(), denoise.Header.picture(x.shape), workers, options):
+            if len(written) < len(rows) - windows:
+                assert 4 * len(read) // height - len(written) == windows
+            written.append(y)
+    finally:
+        workers.stop()
+    assert np.array_equal(np.concatenate(written, axis=1), 1 - x)
+
+
 def test_pictures_off_the_grid_of_the_model_keep_their_size():
     sizes = []
     fake = Fake(lambda x: sizes.append(x.shape[2:]) or 1 - x, multiple=8)

@@ -139,6 +139,16 @@ def test_a_model_finds_its_columns_by_their_names(tmp_path):
         opened(text, Layout(columns=("a", "b"), count=2))
 
 
+def test_a_model_finds_its_columns_where_every_value_is_missing(tmp_path):
+    path = written(tmp_path / "a.csv", b"b,a\n,\n,nan\n")
+    with closing(opened(path, Layout(columns=("a", "b"), count=2))) as source:
+        (block,) = source.blocks()
+    assert block.shape == (2, 2, 1)
+    assert np.isnan(block).all()
+    with pytest.raises(InputError, match="no column of numbers"):
+        opened(path)
+
+
 @pytest.mark.parametrize("layout", [None, SERIES])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2", ">i2", "<u1", "<i8"])

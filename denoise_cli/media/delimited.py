@@ -100,9 +100,10 @@ class Delimited:
                 column.see(cell, line)
         if not first:
             raise InputError("holds no rows")
-        self.named = any(
-            c.numbers and not c.text and _is_text(cell) for c, cell in zip(columns, first, strict=True)
-        )
+        both = list(zip(columns, first, strict=True))
+        self.named = any(c.numbers and not c.text and _is_text(cell) for c, cell in both)
+        if self.rows and not any(c.numbers or c.text for c in columns):  # every value is missing
+            self.named = all(_is_text(cell) for cell in first)
         if not self.named:
             self.rows += 1
             for column, cell in zip(columns, first, strict=True):

@@ -43,7 +43,9 @@ def measured(source: Path, model: str, cores: int, *options: str) -> tuple[float
     allowed = os.sched_getaffinity(0)
     began = time.perf_counter()
     try:
-        os.sched_setaffinity(0, sorted(allowed)[:cores])  # the command inherits it, and starts a thread for each core
+        os.sched_setaffinity(
+            0, sorted(allowed)[:cores]
+        )  # the command inherits it, and starts a thread for each core
         process = subprocess.Popen(command)
     finally:
         os.sched_setaffinity(0, allowed)

@@ -41,7 +41,7 @@ __all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
 
 # A picture larger than this is read in windows of rows, one or two of which are in memory, with their results, so
 # its tiles are smaller. With two threads the whole process then stays under 700 MB.
-WINDOW = 27_000_000  # samples, halo and channels counted
+WINDOW = 28_000_000  # samples, halo and channels counted
 WINDOW_TILE = 1000
 BUSY = 4  # tiles a thread: a window of so many keeps the threads busy, and the next one need not be read meanwhile
 

@@ -29,6 +29,7 @@ _MNIST = {
 }  # fmt: skip
 
 _CLEAR, _SEEN = "gaussian:std=0-55+quantise:p=0.7", "camera+jpeg:quality=60-95,p=0.5+quantise:p=0.7"
+_BLOTCHED = "(camera:chroma=2-6+jpeg:quality=75-97)"
 _UNET = {"arch": "unet", "optimiser": "muon", "amp": True}
 _SMALL = {"net": ["widths=32,64,128", "blocks=2,2,3"], "channels": 3, "gray": 0.4, "loss": "charbonnier",
           "noise": [_CLEAR]}  # fmt: skip
@@ -58,17 +59,20 @@ RECIPES: dict[str, Recipe] = {
         {**_MNIST, "arch": "conv-dae", "loss": "bce", "noise": ["gaussian:std=0.5fs", "quantise"]},
     ),
     "image": Recipe(
-        "models/image.onnx: the same beginning as gray, then 80 minutes with camera noise and drawings; two cores",
+        "models/image.onnx: the same beginning as gray, then 150 minutes with camera noise and drawings; two cores",
         _UNET,
         (
             *_COMMON,
             # As it was run. `|` binds closer than `+`, so this is several noises on top of each other: harder than
-            # was meant. The last stage has one of them at a time.
+            # was meant. The last two stages have one of them at a time.
             {**_COLOUR, "noise": ["|".join([_CLEAR] * 3 + [_SEEN] * 2)],
              "max_time": "48m", "patch": 144, "lr": 5e-3, "seed": 6},
             {**_COLOUR, "noise": ["|".join(["gaussian:std=0-55"] * 5 + ["gaussian:std=0"] + ["camera"] * 2),
                                   "jpeg:quality=60-95,p=0.15", "quantise:p=0.7"],
              "max_time": "32m", "patch": 160, "lr": 3e-3, "seed": 9},
+            {**_COLOUR, "noise": ["|".join(["gaussian:std=0-55"] * 4 + ["gaussian:std=0", *["camera"] * 2, _BLOTCHED]),
+                                  "jpeg:quality=60-95,p=0.15", "quantise:p=0.7"],
+             "max_time": "70m", "patch": 160, "lr": 4e-3, "seed": 11},
         ),
     ),
     "gray": Recipe(

@@ -144,16 +144,19 @@ class Workers:
 
     def _work(self) -> None:
         while taken := self._take():
-            try:
-                for tile, y in zip(taken, self._infer(taken), strict=True):
-                    tile.deliver(y)
-                    tile.done.set_result(None)
-                    del y
-            except Exception as error:  # whoever waits for the tile shall have it
-                for tile in taken:
-                    if not tile.done.done():
-                        tile.done.set_exception(error)
-            del taken
+            self._serve(taken)
+            del taken  # a thread that waits must hold no tile, which would keep its whole window in memory
+
+    def _serve(self, taken: list[Tile]) -> None:
+        try:
+            for tile, y in zip(taken, self._infer(taken), strict=True):
+                tile.deliver(y)
+                tile.done.set_result(None)
+                del y
+        except Exception as error:  # whoever waits for the tile shall have it
+            for tile in taken:
+                if not tile.done.done():
+                    tile.done.set_exception(error)
 
     def _infer(self, taken: list[Tile]) -> list[np.ndarray]:
         session = taken[0].session

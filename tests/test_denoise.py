@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from denoise_cli.denoise import Options, array
 from denoise_cli.errors import BackendError, NoSpaceError, OutOfMemory, UsageError
 from denoise_cli.media import files
 from denoise_cli.session import Session
+from denoise_cli.workers import Tile, Workers
 
 
 class Fake:
@@ -86,7 +88,7 @@ def test_the_next_window_is_read_meanwhile_only_where_one_cannot_keep_the_thread
             yield x[:, top : top + 4]
             read.append(top)  # when the next one is asked for
 
-    workers = denoise.Workers(fake, options)
+    workers = Workers(fake, options)
     try:
         for _, y in denoise._windows(blocks(), denoise.Header.picture(x.shape), workers, options):
             if len(written) < len(rows) - windows:
@@ -319,3 +321,19 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_one_tile_that_does_not
 
     with pytest.raises(OutOfMemory):
         list(denoise.run([job("x.png")], Fake(nothing), Options(threads=1, batch=8)))
+
+
+def test_a_thread_that_waits_for_tiles_holds_none(session):
+    workers = Workers(session, Options(threads=1))
+    try:
+        x = np.zeros((3, 64, 64), np.float32)
+        there, tile = weakref.ref(x), Tile(session, x, lambda y: None)
+        workers.submit(tile)
+        tile.done.result()
+        del x, tile
+        deadline = time.monotonic() + 10
+        while there() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)  # the thread is on its way back to the queue
+        assert there() is None
+    finally:
+        workers.stop()

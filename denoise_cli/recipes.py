@@ -28,8 +28,10 @@ _MNIST = {
     "augment": False,
 }  # fmt: skip
 
-_CLEAR, _SEEN = "gaussian:std=0-55+quantise:p=0.7", "camera+jpeg:quality=60-95,p=0.5+quantise:p=0.7"
+_WHITE, _NONE = "gaussian:std=0-55", "gaussian:std=0"
+_CLEAR, _SEEN = f"{_WHITE}+quantise:p=0.7", "camera+jpeg:quality=60-95,p=0.5+quantise:p=0.7"
 _BLOTCHED = "(camera:chroma=2-6+jpeg:quality=75-97)"
+_AFTER = ["jpeg:quality=60-95,p=0.15", "quantise:p=0.7"]
 _UNET = {"arch": "unet", "optimiser": "muon", "amp": True}
 _SMALL = {"net": ["widths=32,64,128", "blocks=2,2,3"], "channels": 3, "gray": 0.4, "loss": "charbonnier",
           "noise": [_CLEAR]}  # fmt: skip
@@ -67,11 +69,9 @@ RECIPES: dict[str, Recipe] = {
             # was meant. The last two stages have one of them at a time.
             {**_COLOUR, "noise": ["|".join([_CLEAR] * 3 + [_SEEN] * 2)],
              "max_time": "48m", "patch": 144, "lr": 5e-3, "seed": 6},
-            {**_COLOUR, "noise": ["|".join(["gaussian:std=0-55"] * 5 + ["gaussian:std=0"] + ["camera"] * 2),
-                                  "jpeg:quality=60-95,p=0.15", "quantise:p=0.7"],
+            {**_COLOUR, "noise": ["|".join([_WHITE] * 5 + [_NONE] + ["camera"] * 2), *_AFTER],
              "max_time": "32m", "patch": 160, "lr": 3e-3, "seed": 9},
-            {**_COLOUR, "noise": ["|".join(["gaussian:std=0-55"] * 4 + ["gaussian:std=0", *["camera"] * 2, _BLOTCHED]),
-                                  "jpeg:quality=60-95,p=0.15", "quantise:p=0.7"],
+            {**_COLOUR, "noise": ["|".join([_WHITE] * 4 + [_NONE] + ["camera"] * 2 + [_BLOTCHED]), *_AFTER],
              "max_time": "70m", "patch": 160, "lr": 4e-3, "seed": 11},
         ),
     ),

@@ -51,18 +51,25 @@ def totals(results: Sequence[Result]) -> tuple[int, float]:
 
 
 def document(
-    results: Sequence[Result], seconds: float, skipped: int, missing: Sequence[tuple[str, str]] = (), **about: Any
+    results: Sequence[Result],
+    seconds: float,
+    skipped: Sequence[Job] = (),
+    missing: Sequence[tuple[str, str]] = (),
+    **about: Any,
 ) -> dict[str, Any]:
-    """What a run did as plain values; `missing` holds the names that led to no file, with the reason."""
+    """What a run did as plain values; `skipped` was done before, `missing` led to no file: names, and why."""
     nothing: dict[str, Any] = dict.fromkeys(_row(Result(Job(None, None, Path()))))
+    before = [
+        {**nothing, "input": str(job.source), "output": str(job.target), "status": "skipped"} for job in skipped
+    ]
     absent = [{**nothing, "input": name, "status": "failed", "error": why} for name, why in missing]
     failed = len(absent) + sum(result.error is not None for result in results)
     pixels, duration = totals(results)
     return {
         **about,
-        "files": len(results) + len(absent), "failed": failed, "skipped": skipped,
+        "files": len(results) + len(absent), "failed": failed, "skipped": len(before),
         "megapixels": round(pixels / 1e6, 3), "duration": round(duration, 3), "seconds": round(seconds, 3),
-        "results": rows(results) + absent,
+        "results": rows(results) + before + absent,
     }  # fmt: skip
 
 

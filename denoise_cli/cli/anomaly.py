@@ -38,7 +38,7 @@ def evaluate(asked: Asked) -> int:
     from denoise_cli import denoise, model_file, shipped
     from denoise_cli import report as reports
     from denoise_cli.evaluate import anomaly as library
-    from denoise_cli.media.files import Replacing, check_writable
+    from denoise_cli.media.files import Replacing, check_writable, keep_apart
     from denoise_cli.session import Session
 
     if asked.model is None:
@@ -50,6 +50,8 @@ def evaluate(asked: Asked) -> int:
             raise UsageError(f"--store writes into the model, and {path.name} came with the tool: copy it first")
         check_writable([path])
     session = Session(path, asked.device)
+    roots = [root for root in (asked.normal, asked.test) if root is not None]
+    keep_apart([asked.csv], [path, *(file for root in roots for file in library.files_of(root, session))])
     options = denoise.Options(std=asked.std, threads=asked.threads)
     normal, failed = _scored(asked.normal, session, options, asked)
     reference = np.array([item.score for item in normal])

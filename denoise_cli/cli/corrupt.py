@@ -94,13 +94,17 @@ def corrupt(
     from denoise_cli.media.limits import Limits
 
     layout = None if kind is None else Layout("series" if kind is Tabular.series else "table")
+    if kind is not None and any("fs" in part for part in (*(noise or ()), std or "", mean)):
+        raise UsageError("tables have no full scale: strengths are in standard deviations of each column")
     chain = parse(noise or [])
+    noises: tuple[Path, ...] = ()
     if noise_file is not None:
         from denoise_cli.noise_file import NoiseFile
 
         if snr is None:
             raise UsageError("--noise-file needs a loudness: --snr 10")
-        chain = Chain((NoiseFile.of(noise_file, snr), *chain.parts))
+        recorded = NoiseFile.of(noise_file, snr)
+        chain, noises = Chain((recorded, *chain.parts)), recorded.paths
     if std is not None and snr is not None and noise_file is None:
         raise UsageError("white noise takes --std or --snr, not both")
     if std is not None:
@@ -113,8 +117,8 @@ def corrupt(
         raise UsageError("say what noise: --std 25, --snr 10 or --noise SPEC")
     limits = Limits.of(max_pixels, max_hours)
     found, todo, skipped = listing.plan(
-        inputs, None, output, on_exists, tag="noisy", suffix=None if clip else _float_suffix, quiet=quiet,
-        suffixes=TABLE_SUFFIXES if kind else SUFFIXES,
+        inputs, None, output, on_exists, read=noises, tag="noisy", quiet=quiet,
+        suffix=None if clip else _float_suffix, suffixes=TABLE_SUFFIXES if kind else SUFFIXES,
     )  # fmt: skip
     if dry_run:
         listing.show(todo, skipped)

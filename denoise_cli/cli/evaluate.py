@@ -103,11 +103,14 @@ def evaluate(
     from denoise_cli.model_file import layout as model_layout
     from denoise_cli.models import Models
 
+    if csv is not None and str(csv) == "-":
+        raise UsageError("--csv takes the name of a file; --json writes to standard output")
     if anomaly is not None:
         if noisy is not None or noise or sweep or baseline or sheet or fail_under or strength != 1:
             raise UsageError("--anomaly goes with --test, -m, --false-alarm-rate, --store, --csv and --json")
-        if csv is not None:
-            check_writable([csv])
+        if metrics is not None or tile is not None or precision != "auto":
+            raise UsageError("--anomaly judges the float model: leave --metrics, --tile and --precision out")
+        check_writable([csv])
         raise typer.Exit(
             anomalies.evaluate(
                 anomalies.Asked(
@@ -139,7 +142,8 @@ def evaluate(
 
         pictures.check(sheet)
     check_writable([csv, sheet])
-    keep_apart([csv, sheet], [noisy_root, clean_root, Path(model) if model else None])
+    stores = [arrays.split(root)[0] for root in (noisy_root, clean_root) if root is not None]
+    keep_apart([csv, sheet], [*stores, Path(model) if model else None])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
     layout = model_layout(model)
     if layout is None and any(path is not None and arrays.is_array(path) for path in (noisy_root, clean_root)):

@@ -23,6 +23,7 @@ def plan(
     output: str | None,
     on_exists: OnExists | None,
     *,
+    read: Sequence[Path | None] = (),
     tag: str,
     suffix: Callable[[str], str] | None = None,
     binary_out: bool = True,
@@ -31,6 +32,7 @@ def plan(
 ) -> tuple[files.Found, list[files.Job], list[files.Job]]:
     """Find the jobs, settle what exists, and refuse what cannot work before any work is done.
 
+    `read` are files that are read besides the inputs: a model, a mask.
     Returns what was found, the jobs to do and those to skip; says what is missing or left out.
     """
     names = list(inputs or [])
@@ -39,6 +41,7 @@ def plan(
     if not names:
         raise UsageError("nothing to do: name a file, a folder, or - for stdin")
     found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix)
+    files.keep_apart([job.target for job in found.jobs], read)
     if any(job.source is None for job in found.jobs):
         screen.no_terminal_input()
     if any(job.target is None for job in found.jobs):

@@ -129,8 +129,9 @@ def run(
     if report is not None:
         reports.check(report)
     tabular = model_layout(model) is not None
+    beside = [mask, Path(model) if model else None, Path(files_from) if files_from else None]  # read, no inputs
     found, todo, skipped = listing.plan(
-        inputs, files_from, output, on_exists, tag="denoised", binary_out=not json, quiet=quiet,
+        inputs, files_from, output, on_exists, read=beside, tag="denoised", binary_out=not json, quiet=quiet,
         suffixes=TABLE_SUFFIXES if tabular else media.SUFFIXES,
     )  # fmt: skip
     if model is None and any(job.source is not None and is_table(job.source) for job in todo):
@@ -150,7 +151,7 @@ def run(
     besides = [report, *sheets.values()]
     files.check_writable(besides)
     read = [job.source for job in found.jobs]
-    files.keep_apart(besides, [*read, mask, Path(model) if model else None], [job.target for job in found.jobs])
+    files.keep_apart(besides, [*read, *beside], [job.target for job in found.jobs])
     failures = len(found.missing)
     if dry_run:
         listing.show(todo, skipped)
@@ -159,7 +160,7 @@ def run(
     if not todo:
         if not quiet:
             screen.say(listing.nothing(found, skipped, "tables" if tabular else "pictures or recordings"))
-        _report(reports.document([], 0.0, len(skipped), found.missing, **about), report, json)
+        _report(reports.document([], 0.0, skipped, found.missing, **about), report, json)
         raise typer.Exit(1 if failures else 0)
 
     memory.keep_freed()
@@ -183,7 +184,7 @@ def run(
     failures += sum(result.error is not None for result in results)
 
     about["model"] = models.names or about["model"]
-    _report(reports.document(results, seconds, len(skipped), found.missing, **about), report, json)
+    _report(reports.document(results, seconds, skipped, found.missing, **about), report, json)
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), seconds)
     raise typer.Exit(1 if failures else 0)

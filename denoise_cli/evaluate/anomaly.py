@@ -46,19 +46,29 @@ class Failed:
     error: str
 
 
+def files_of(root: Path, session: Session) -> list[Path]:
+    """The files that `scores` reads."""
+    if arrays.is_array(root):
+        return [arrays.split(root)[0]]
+    return [job.source for job in _jobs(root, session) if job.source is not None]
+
+
+def _jobs(root: Path, session: Session) -> list[Job]:
+    if not root.exists():
+        raise UsageError(f"{root}: no such file or folder")
+    suffixes = media.SUFFIXES if session.card.layout is None else TABLE_SUFFIXES
+    found = files.find([str(root)], None, suffixes=suffixes)
+    if not found.jobs:
+        raise UsageError(f"{root}: no files for this model in it")
+    return found.jobs
+
+
 def scores(root: Path, session: Session, options: denoise.Options) -> Iterator[Scored | Failed]:
     """Score every file below a folder, or every picture of an array file; one that cannot be read is a Failed."""
     if arrays.is_array(root):
         yield from _of_stacks(root, session, options)
         return
-    if not root.exists():
-        raise UsageError(f"{root}: no such file or folder")
-    card = session.card
-    suffixes = media.SUFFIXES if card.layout is None else TABLE_SUFFIXES
-    found = files.find([str(root)], None, suffixes=suffixes)
-    if not found.jobs:
-        raise UsageError(f"{root}: no files for this model in it")
-    for job in found.jobs:
+    for job in _jobs(root, session):
         name = files.printable(job.relative)
         label = job.relative.parts[0] if len(job.relative.parts) > 1 else ""
         try:

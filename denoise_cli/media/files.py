@@ -283,8 +283,16 @@ def _refuse_links(target: Path, depth: int, inside: set[Path]) -> None:
 
 
 def check_writable(targets: Iterable[Path | None]) -> None:
-    """Raise UsageError unless each target's folder, or the nearest that exists above it, lets us write."""
-    for folder in dict.fromkeys(target.parent for target in targets if target is not None):
+    """Raise UsageError unless each target's folder, or the nearest that exists above it, lets us write.
+
+    RefusedError where something other than a file is in a target's place.
+    """
+    named = [target for target in targets if target is not None]
+    for target in named:
+        if target.exists() and not target.is_file():
+            what = "a folder" if target.is_dir() else "there, and not a regular file"
+            raise RefusedError(f"output {printable(target)} is {what}")
+    for folder in dict.fromkeys(target.parent for target in named):
         nearest = folder
         while not os.path.lexists(nearest) and nearest != nearest.parent:
             nearest = nearest.parent

@@ -89,6 +89,8 @@ def pesq(x: np.ndarray, reference: np.ndarray, rate: int, *, band: Literal["wb",
     def score(x: np.ndarray, r: np.ndarray) -> float:
         if not x.any():
             raise NoScore("nothing is heard")  # it would divide by the level
+        if len(r) < 0.25 * rate:
+            raise NoScore("shorter than a quarter of a second")  # than a resampled sample, at worst
         try:
             return float(package.pesq(own, _resampled(r, rate, own), _resampled(x, rate, own), band))
         except package.PesqError as error:

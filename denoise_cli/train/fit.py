@@ -18,6 +18,7 @@ from torch import nn
 from denoise_cli import __version__, charts, nets, pictures
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, RefusedError, UsageError
+from denoise_cli.media.files import keep_apart
 from denoise_cli.train import checkpoint, loop
 from denoise_cli.train.export import export
 from denoise_cli.train.losses import SHORTEST
@@ -41,6 +42,10 @@ class Paths:
     @property
     def sheet(self) -> Path:
         return self.model.with_suffix(".sheet.png")
+
+    @property
+    def all(self) -> list[Path]:
+        return [self.model, self.checkpoint, self.curve, self.sheet]
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def fit(
     """
     paths = Paths(output)
     check_output(output, resume, overwrite)
+    keep_apart(paths.all, task.files)
     where = pick_device(device)
     options = task.options.counted(task.count)
     if options.net.get("noise_map"):

@@ -45,7 +45,7 @@ class Pictures:
 
     def __init__(self, clean: Path, options: Options, val: Path | None = None, channels: int | None = None):
         self.training, self.validation = tasks.split(clean, val, media.IMAGE_SUFFIXES, "pictures")
-        self.count = len(self.training)
+        self.count, self.files = len(self.training), [*self.training, *self.validation]
         if channels is None:
             channels = options.net.get("channels") or _guess_channels(self.training)
         if channels not in (1, 3):

@@ -44,6 +44,7 @@ class Sounds:
         if noises is not None and not self.noises:
             raise UsageError(f"--noise-dir {noises}: no recordings in it")
         self.count = len(self.training) + len(self.noises)
+        self.files = [*self.training, *self.validation, *self.noises]
         self.rate, self.options = rate, options
         self.mixing = Mixing()
 

@@ -85,6 +85,7 @@ class Stacks(Pictures):
         channels = channels or pixels.shape[1]
         self.pixels, self.held = (_as_channels(p, channels) for p in (pixels, self.held))
         self.count, self.channels = len(pixels), channels
+        self.files = [arrays.split(path)[0] for path in (clean, val) if path is not None]
         self.options = dataclasses.replace(options, net={**options.net, "channels": channels})
         self._check_noise()
 

@@ -135,6 +135,7 @@ class Tables:
         self.kind = kind
         noun = "tables" if kind == "table" else "series"
         training, validation = tasks.split(clean, val, TABLE_SUFFIXES, noun)
+        self.files = [*training, *validation]
         self._skipped: list[tuple[Path, str]] = []
         self.names: tuple[str, ...] | None = None
         self.data = self._read(training, clean)

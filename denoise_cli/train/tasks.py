@@ -29,6 +29,7 @@ class Task(Protocol):
     metric: str  # what `validate` returns, in dB: "PSNR"
     options: Options  # as given, with what the files decide filled in
     count: int  # files to train on
+    files: list[Path]  # all that it reads
 
     @property
     def kind(self) -> str:

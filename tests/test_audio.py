@@ -371,6 +371,13 @@ def test_what_is_above_the_new_band_vanishes(tmp_path) -> None:
     assert np.abs(y[1600:-1600]).max() < 1e-5
 
 
+def test_one_frame_stays_one_frame_at_any_rate():
+    resampler = Resampler(48_000, 1_000, 2)
+    pushed = resampler.push(np.full((1, 2), 0.5, np.float32))
+    assert len(pushed) + len(resampler.finish()) == 1
+    assert len(Resampler(48_000, 1_000, 2).finish()) == 0
+
+
 def test_a_resampler_takes_small_pieces_where_it_multiplies() -> None:
     resampler = Resampler(1_000, 384_000, 1)
     assert len(resampler.push(np.zeros((resampler.step, 1), np.float32))) <= 2 * BLOCK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -325,3 +326,11 @@ def test_the_level_meter_does_not_grow_and_keeps_no_view():
 def test_a_picture_is_no_recording():
     with pytest.raises(ValueError, match=r"\(C, n, 1\)"):
         LevelMeter(RATE).add(np.zeros((1, 8, 8), np.float32))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_single_sample_has_a_score_or_the_reason_why_not(metric):
+    x, r = np.full((2, 1), 0.6, np.float32), np.full((2, 1), 0.5, np.float32)
+    with contextlib.suppress(NoScore):
+        assert np.isfinite(METRICS[metric](x, r, 48_000))

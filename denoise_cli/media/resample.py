@@ -15,7 +15,7 @@ except ImportError as error:
 
 
 class Resampler:
-    """(n, C) float32 frames in, resampled ones out; in all exactly round(n * new / old), and none delayed."""
+    """(n, C) float32 frames in, resampled ones out; exactly round(n * new / old), one at least, none delayed."""
 
     def __init__(self, old: int, new: int, channels: int):
         self.step = max(256, min(1 << 16, (1 << 16) * old // new))  # frames to push at a time, lest a piece be huge
@@ -31,7 +31,8 @@ class Resampler:
     def finish(self) -> np.ndarray:
         """Return what is still inside, or what rounding leaves of it."""
         rest = self._stream.resample_chunk(self._empty, last=True)
-        missing = max(0, round(self._pushed * self._ratio) - self._given)
+        wanted = max(min(1, self._pushed), round(self._pushed * self._ratio))
+        missing = max(0, wanted - self._given)
         return self._counted(np.pad(rest[:missing], ((0, missing - len(rest[:missing])), (0, 0))))
 
     def _counted(self, frames: np.ndarray) -> np.ndarray:

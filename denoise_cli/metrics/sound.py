@@ -106,6 +106,8 @@ def segmental_snr(x: np.ndarray, reference: np.ndarray, rate: int) -> float:
         ]
         signal, noise = (np.concatenate(part) for part in zip(*energies, strict=True))
         heard = signal > signal.max() * 10 ** (-SILENT_DB / 10)
+        if not heard.any():  # a sample or two, at the end of a window
+            raise NoScore("too short")
         with np.errstate(divide="ignore"):  # no noise at all: infinite, and limited
             ratios = 10 * np.log10(signal[heard] / noise[heard])
         return float(np.mean(np.clip(ratios, *SEGMENT_DB)))

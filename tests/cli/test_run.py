@@ -17,6 +17,8 @@ import pyvips
 from conftest import ROOT, denoise, read_png, scene, write_png
 from PIL import Image
 
+from denoise_cli import pictures
+
 TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
 
 
@@ -296,7 +298,8 @@ def test_json_says_what_was_done(run, folder, tmp_path):
 def test_json_of_a_run_with_nothing_to_do_is_json_too(run, folder):
     run(folder)
     document = json.loads(run(folder, "--json").out)
-    assert (document["files"], document["skipped"], document["results"]) == (0, 4, [])
+    assert (document["files"], document["skipped"]) == (0, 4)
+    assert [row["status"] for row in document["results"]] == ["skipped"] * 4
 
 
 def test_reports_hold_the_noise_before_and_after(run, tmp_path):
@@ -344,8 +347,18 @@ def test_pictures_that_would_be_compared_in_one_place_are_refused_before_any_wor
     assert not folder.with_name("photos.denoised").exists()
 
 
-def test_a_picture_that_cannot_be_compared_is_named_and_the_report_still_written(run, folder, tmp_path):
-    (tmp_path / "sheets" / "a.png.compare.png").mkdir(parents=True)
+def test_a_picture_that_cannot_be_compared_is_named_and_the_report_still_written(
+    run, folder, tmp_path, monkeypatch
+):
+    save = pictures.save
+
+    def blocked(page, path):
+        if path.name == "a.png.compare.png":
+            path.mkdir()  # a folder that is there before the run begins is refused
+        save(page, path)
+
+    (tmp_path / "sheets").mkdir()
+    monkeypatch.setattr(pictures, "save", blocked)
     done = run(folder, "--compare", tmp_path / "sheets", "--report", tmp_path / "r.json")
     assert done.code == 1
     assert done.err.startswith(f"denoise: {folder / 'a.png'}: denoised, but not compared: ")

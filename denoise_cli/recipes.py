@@ -31,6 +31,7 @@ _MNIST = {
 _WHITE, _NONE = "gaussian:std=0-55", "gaussian:std=0"
 _CLEAR, _SEEN = f"{_WHITE}+quantise:p=0.7", "camera+jpeg:quality=60-95,p=0.5+quantise:p=0.7"
 _BLOTCHED = "(camera:chroma=2-6+jpeg:quality=75-97)"
+_SENT = f"({_WHITE}+jpeg:quality=60-95)"
 _AFTER = ["jpeg:quality=60-95,p=0.15", "quantise:p=0.7"]
 _UNET = {"arch": "unet", "optimiser": "muon", "amp": True}
 _SMALL = {"net": ["widths=32,64,128", "blocks=2,2,3"], "channels": 3, "gray": 0.4, "loss": "charbonnier",
@@ -83,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
             {**_DEEPER, "channels": 1, "gray": 0.0, "noise": [_CLEAR],
              "max_time": "62m", "batch_size": 8, "patch": 160, "lr": 5e-3, "ema": 0.999, "seed": 5},
             {**_DEEPER, "channels": 1, "gray": 0.0,
-             "noise": ["|".join([_WHITE] * 6 + [_NONE, "camera", f"({_WHITE}+jpeg:quality=60-95)"]), "quantise:p=0.8"],
+             "noise": ["|".join([_WHITE] * 6 + [_NONE, "camera", _SENT]), "quantise:p=0.8"],
              "max_time": "26m", "batch_size": 8, "patch": 160, "lr": 3e-3, "ema": 0.999, "seed": 12},
         ),
     ),

@@ -42,10 +42,8 @@ def measured(source: Path, model: str, cores: int, *options: str) -> tuple[float
     command = [DENOISE, "run", "-q", "-m", model, *options, *places, "--on-exists", "overwrite"]
     allowed = os.sched_getaffinity(0)
     began = time.perf_counter()
-    try:
-        os.sched_setaffinity(
-            0, sorted(allowed)[:cores]
-        )  # the command inherits it, and starts a thread for each core
+    try:  # the command inherits it, and starts a thread for each core
+        os.sched_setaffinity(0, sorted(allowed)[:cores])
         process = subprocess.Popen(command)
     finally:
         os.sched_setaffinity(0, allowed)

@@ -289,8 +289,12 @@ def check_writable(targets: Iterable[Path | None]) -> None:
     """
     named = [target for target in targets if target is not None]
     for target in named:
-        if target.exists() and not target.is_file():
-            what = "a folder" if target.is_dir() else "there, and not a regular file"
+        try:
+            mode = target.stat().st_mode
+        except (OSError, ValueError):  # not there, or of a name that no file can have
+            continue
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "there, and not a regular file"
             raise RefusedError(f"output {printable(target)} is {what}")
     for folder in dict.fromkeys(target.parent for target in named):
         nearest = folder

@@ -1,4 +1,4 @@
-"""What the processor can do that decides which form of a model is the fastest."""
+"""What the processor can do that decides which arithmetic is the fastest."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from pathlib import Path
 
 # Sums of four products of bytes in one instruction: Intel since Ice Lake, AMD since Zen 4, ARM since 8.2.
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}
+HALVES = {"avx512_bf16", "amx_bf16", "bf16"}  # products of bfloat16: Intel since Cooper Lake, AMD since Zen 4
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 @functools.cache
-def multiplies_bytes(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def multiplies_bytes(cpuinfo: Path = _CPUINFO) -> bool:
     """Whether 8-bit models are exact and fast here; False where nothing says so.
 
     Without these instructions x86 adds pairs of products in 16 bits, where they overflow.
     """
     if platform.system() == "Darwin":
         return platform.machine() == "arm64"
+    return not DOT_PRODUCTS.isdisjoint(_flags(cpuinfo))
+
+
+@functools.cache
+def multiplies_halves(cpuinfo: Path = _CPUINFO) -> bool:
+    """Whether bfloat16 is faster than float here; False where nothing says so. Imitated, it is far slower."""
+    return not HALVES.isdisjoint(_flags(cpuinfo))
+
+
+def _flags(cpuinfo: Path) -> list[str]:
+    """What the kernel says the processor can do; empty where it says nothing."""
     try:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
-        return False
+        return []
     for line in lines:
         name, _, flags = line.partition(":")
         if name.strip() in ("flags", "Features"):
-            return not DOT_PRODUCTS.isdisjoint(flags.split())
-    return False
+            return flags.split()
+    return []

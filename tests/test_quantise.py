@@ -124,3 +124,6 @@ def test_a_processor_says_what_it_can(tmp_path, monkeypatch, text, fast):
     path.write_text(text)
     assert processor.multiplies_bytes.__wrapped__(path) is fast
     assert processor.multiplies_bytes.__wrapped__(tmp_path / "none") is False
+    assert processor.multiplies_halves.__wrapped__(path) is False
+    path.write_text(text.replace("flags : ", "flags : amx_bf16 ").replace("asimd ", "asimd bf16 "))
+    assert processor.multiplies_halves.__wrapped__(path) is (path.read_text() != text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -19,6 +20,7 @@ from torch import nn
 from denoise_cli import corrupt, media, nets
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import ModelError, TrainingError, UsageError
+from denoise_cli.model_file import ModelFile, with_card
 from denoise_cli.nets.grow import grow
 from denoise_cli.session import Session
 from denoise_cli.train import checkpoint, data, fit, loop, muon, tasks
@@ -543,7 +545,9 @@ def test_a_folder_larger_than_the_memory_keeps_a_part_of_every_picture(tmp_path)
     assert [p.shape for p in tiny] == [(3, 64, 64)] * 4
 
 
-def test_muon_orthogonalises_matrices_of_any_shape():
+@pytest.mark.parametrize("wide", [True, False])
+def test_muon_orthogonalises_matrices_of_any_shape(monkeypatch, wide):
+    monkeypatch.setattr(muon, "_WIDE", wide)
     generator = torch.Generator().manual_seed(0)
     for rows, columns in ((8, 72), (72, 8), (16, 16)):
         x = torch.randn(3, rows, columns, generator=generator)
@@ -605,6 +609,52 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
         checkpoint.initialise(nets.build("unet", {"widths": (4, 8), "blocks": (1, 1)}), tmp_path / "x.ckpt")
     with pytest.raises(ModelError, match="not a checkpoint of this net"):
         checkpoint.initialise(nets.build("dncnn", {}), tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("arch", "net", "kind"),
+    [
+        ("unet", {"widths": (8, 16), "blocks": (1, 2), "channels": 3}, "image"),
+        ("latent-dae", {}, "image"),
+        ("dense", {"features": 4}, "table"),
+        ("band-mixer", {"stem": 4, "channels": 4, "mixed": 4, "dilations": (1, 2)}, "audio"),
+    ],
+)
+def test_a_training_starts_from_the_weights_in_a_model(tmp_path, arch, net, kind):
+    torch.manual_seed(0)
+    trained = nets.build(arch, net)
+    with torch.no_grad():
+        for value in trained.parameters():
+            value += 0.05 * torch.randn_like(value)
+    channels = {"latent-dae": 1, "dense": 4, "band-mixer": 1}.get(arch, 3)
+    card = ModelCard(
+        "m", kind, channels, 16_000 if kind == "audio" else None, trained.multiple if kind != "table" else 1,
+        latent=getattr(trained, "latent", 0), arch=arch, net=nets.config_of(trained), noise="gaussian",
+        training={"loss": "mse"},
+    )  # fmt: skip
+    export(trained, card, tmp_path / "m.onnx")
+    other = nets.build(arch, net)
+    checkpoint.initialise(other, tmp_path / "m.onnx")
+    assert all(torch.equal(v, trained.state_dict()[k]) for k, v in other.state_dict().items())
+    about = checkpoint.described(tmp_path / "m.onnx")
+    assert (about["arch"], about["noise"], about["loss"]) == (arch, "gaussian", "mse")
+    assert nets.build(arch, about["net"]).state_dict().keys() == trained.state_dict().keys()
+
+
+def test_the_weights_of_another_model_or_of_bytes_are_refused(tmp_path):
+    small, large = (nets.build("unet", {"widths": (8, 16), "blocks": (1, n), "channels": 1}) for n in (1, 2))
+    card = ModelCard("m", channels=1, multiple=4, training={"loss": "l1"}, arch="unet")
+    export(large, card, tmp_path / "m.onnx")
+    for other in (small, nets.build("dncnn", {})):
+        with pytest.raises(ModelError, match=r"m\.onnx: not a checkpoint of this net"):
+            checkpoint.initialise(other, tmp_path / "m.onnx")
+    export(large, dataclasses.replace(card, training={}), tmp_path / "bare.onnx")
+    with pytest.raises(ModelError, match="not a checkpoint of a net"):
+        checkpoint.described(tmp_path / "bare.onnx")
+    file = ModelFile.read(tmp_path / "m.onnx")
+    (tmp_path / "int8.onnx").write_bytes(with_card(file, dataclasses.replace(file.card, precision="int8")))
+    with pytest.raises(ModelError, match="its weights are int8"):
+        checkpoint.initialise(large, tmp_path / "int8.onnx")
 
 
 def test_a_checkpoint_that_lacks_a_layer_is_no_smaller_net():

@@ -1,4 +1,4 @@
-"""``denoise train --recipe``: options by name, which those of the command line overrule."""
+"""``denoise train --recipe`` and ``--init``: where options come from that the command line does not name."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def option(context: typer.Context, name: str | None) -> str | None:
     if name is not None:
         context.default_map = dict(recipes.stages(name)[-1])
     return name
+
+
+def start(init: Path | None) -> tuple[Path | None, dict[str, Any]]:
+    """The file that ``--init`` means, which may be a shipped model's name, and what it was trained with."""
+    if init is None:
+        return None, {}
+    from denoise_cli import shipped
+    from denoise_cli.train import checkpoint
+
+    path = shipped.locate(str(init)) if not init.exists() and str(init) in shipped.names() else init
+    return path, checkpoint.described(path)
 
 
 def title(context: typer.Context, name: str | None) -> str:

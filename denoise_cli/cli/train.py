@@ -139,7 +139,12 @@ def train(
     ema: Annotated[float, typer.Option("--ema", help="Decay of the averaged weights, which are shipped.")] = 0.999,
     init: Annotated[
         Path | None,
-        typer.Option("--init", metavar="CKPT", help="Start from the weights of this net, as large or smaller."),
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Start from the weights of a shipped model, an .onnx or a .ckpt, as large or smaller. What is not "
+            "said is as it was there: --arch, --net, --noise, --loss.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output and its checkpoint.")] = False,
@@ -156,6 +161,7 @@ def train(
     loss curve (model.curve.png) and a sheet original / noisy / denoised (model.sheet.png).
     """
     values = dict(locals())
+    from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
 
     try:
@@ -174,9 +180,11 @@ def train(
     from denoise_cli.media import arrays
     from denoise_cli.train import tables
 
+    init, before = recipes.start(init)
+    values["init"] = init
     sound = kind is Kind.audio
     tabular: tables.Tabular | None = None if kind.value not in ("table", "series") else kind.value  # type: ignore[assignment]
-    arch = arch or (tables.ARCH[tabular] if tabular else "band-mixer" if sound else "unet")
+    arch = arch or before.get("arch") or (tables.ARCH[tabular] if tabular else "band-mixer" if sound else "unet")
     if arch not in nets.NETS:
         raise UsageError(choice("architecture", arch, nets.NETS))
     if noise_dir is not None and not sound:
@@ -185,27 +193,33 @@ def train(
         raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
     if fgsm > (full := 1 if sound else 255):
         raise UsageError(f"--fgsm {fgsm:g} is beyond full scale, which is {full} for {kind.value} files")
-    if tabular and getattr(nets.NETS[arch], "kind", "image") != tabular:
-        raise UsageError(f"{arch} is not a net for {tabular}; see --arch")
+    if getattr(nets.NETS[arch], "kind", "image") != kind.value:
+        raise UsageError(f"{arch} is not a net for {kind.value}; see --kind and --arch")
     if tabular and fgsm:
         raise UsageError("--fgsm is for pictures and recordings: the columns of a table have units of their own")
+    default_noise = tables.NOISE[tabular] if tabular else loop.Options.noise
     if recipes.given(context, "steps") and not recipes.given(context, "epochs"):
         epochs = None  # the recipe's
     fit.check_output(output, resume, overwrite)  # before a folder of a million files is listed
     if threads is not None:
         torch.set_num_threads(threads)
     where = fit.pick_device(device)
+    amp = where.type == "cuda" if amp is None else amp
+    if amp and where.type == "cpu" and not processor.multiplies_halves():
+        amp = recipes.given(context, "amp")
+        slow = "--amp will be slow" if amp else "training in float"
+        screen.say(f"this processor has no arithmetic for bfloat16: {slow}")
     settings = loop.Options(
         arch=arch,
-        net=_net_options(net or []),
-        noise="+".join(noise or ["" if sound else tables.NOISE[tabular] if tabular else loop.Options.noise]),
-        loss=loss or nets.NETS[arch].default_loss,
+        net=(before["net"] if arch == before.get("arch") else {}) | _net_options(net or []),
+        noise="" if sound else "+".join(noise or [before.get("noise") or default_noise]),
+        loss=loss or before.get("loss") or nets.NETS[arch].default_loss,
         optimiser=optimiser or (tables.OPTIMISER if tabular else loop.Options.optimiser),
         lr=tables.RATE if tabular and optimiser is None and lr is None else lr,
         batch_size=(tables.BATCH[tabular] if tabular else 16) if batch_size is None else batch_size,
         patch=(SEGMENT if sound else tables.SEGMENT if tabular else loop.Options.patch) if patch is None else patch,
         gray=0 if sound or tabular else gray,
-        ema=ema, amp=where.type == "cuda" if amp is None else amp, seed=seed,
+        ema=ema, amp=amp, seed=seed,
         weight_noise=weight_noise, param_noise=param_noise, fgsm=fgsm,
         augment=augment, epochs=epochs, steps=steps, max_time=None if max_time is None else duration(max_time),
     )  # fmt: skip

@@ -9,13 +9,14 @@ A checkpoint is hostile until checked: what is not what `save` writes is refused
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
@@ -23,10 +24,13 @@ from torch import Tensor, nn
 
 from denoise_cli.errors import ModelError, TrainingError, UsageError
 from denoise_cli.media.files import Replacing
+from denoise_cli.model_file import ModelFile
 from denoise_cli.nets.grow import grow
 
 if TYPE_CHECKING:
     from denoise_cli.train.loop import Options, State
+
+MODEL = ".onnx"  # the suffix of a model, which holds weights too
 
 
 def save(state: State, options: Options, path: Path) -> None:
@@ -44,7 +48,7 @@ def save(state: State, options: Options, path: Path) -> None:
     if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
         raise TrainingError(f"weights are not finite at step {state.step}; checkpoint not written")
     about = {
-        "options": asdict(options), "step": state.step, "elapsed": state.elapsed,
+        "options": dataclasses.asdict(options), "step": state.step, "elapsed": state.elapsed,
         "curve": state.curve, "scalars": scalars,
     }  # fmt: skip
     # safetensors keeps no strides, so channels-last is made again by load_state_dict's copy.
@@ -55,14 +59,46 @@ def save(state: State, options: Options, path: Path) -> None:
 
 
 def initialise(net: nn.Module, path: Path) -> None:
-    """Load the averaged weights of a checkpoint of the same architecture, as wide as `net` or less so.
+    """Load the averaged weights of a checkpoint, or those of a model, of this architecture; as wide or less so.
 
     A narrower or shallower one is grown. Raises ModelError for anything else.
     """
     with _refusing(path, "this net"):
-        tensors, _ = _read(path)
-        averaged = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
-        grow(net, averaged)
+        if path.suffix == MODEL:
+            weights = _exported(ModelFile.read(path), set(net.state_dict()))
+        else:
+            tensors, _ = _read(path)
+            weights = {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+        grow(net, weights)
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What a checkpoint or a model was trained with, as far as a training that starts from it goes on with that.
+
+    ``arch``, ``net``, ``noise`` and ``loss``. Raises ModelError for what is neither.
+    """
+    with _refusing(path, "a net"):
+        if path.suffix == MODEL:
+            card = ModelFile.read(path).card
+            about = {**dataclasses.asdict(card), "loss": card.training["loss"]}
+        else:
+            about = _typed(_read(path)[1], "options", dict)
+        return {key: _typed(about, key, kind) for key, kind in _KEPT.items()}
+
+
+def _exported(file: ModelFile, own: set[str]) -> dict[str, Tensor]:
+    """The weights in a model file. The exporter keeps their names, and calls its own constants otherwise."""
+    if file.card.precision != "float":
+        raise ValueError(f"its weights are {file.card.precision}")
+    prefix = "net." if file.card.latent else ""  # see export: a net with a bottleneck is wrapped
+    weights = {}
+    for stored in onnx.load_from_string(file.data).graph.initializer:
+        name = stored.name.removeprefix(prefix)
+        if name in own or name.endswith((".weight", ".bias")):
+            weights[name] = torch.from_numpy(onnx.numpy_helper.to_array(stored).copy())
+            if not bool(torch.isfinite(weights[name]).all()):
+                raise ValueError(f"{name} is not finite")
+    return weights
 
 
 def restore(state: State, options: Options, path: Path) -> State:
@@ -73,7 +109,7 @@ def restore(state: State, options: Options, path: Path) -> State:
     """
     with _refusing(path, "this run"):
         tensors, about = _read(path)
-        now, then = json.loads(json.dumps(asdict(options))), _typed(about, "options", dict)
+        now, then = json.loads(json.dumps(dataclasses.asdict(options))), _typed(about, "options", dict)
         for key in sorted(set(now) - {"steps", "epochs", "max_time"}):  # a longer run may go on from a shorter one
             was = then.get(
                 key, getattr(type(options), key, None)
@@ -93,6 +129,7 @@ def restore(state: State, options: Options, path: Path) -> State:
     return state
 
 
+_KEPT: dict[str, type] = {"arch": str, "net": dict, "noise": str, "loss": str}
 _PLACE: dict[str, type | tuple[type, ...]] = {"step": int, "curve": list, "elapsed": (int, float)}
 
 

@@ -155,11 +155,11 @@ class Patches(Stream[Batch]):
     def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> Tensor:
         noisy = self.noise(x, generator)
         # A gray picture has one noise, not three: its channels stay equal.
-        return torch.where(gray, noisy[:, :1], noisy).contiguous(memory_format=torch.channels_last)
+        return torch.where(gray, noisy[:, :1], noisy)
 
 
 def _onto(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    clean = torch.from_numpy(batch.clean).to(device, memory_format=torch.channels_last)
+    clean = torch.from_numpy(batch.clean).to(device)
     return clean, torch.from_numpy(batch.gray).to(device)
 
 

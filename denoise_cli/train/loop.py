@@ -130,7 +130,7 @@ class Progress:
 
 
 def start(net: nn.Module, options: Options, device: torch.device) -> State:
-    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.to(device).to(memory_format=_layout(options, device))  # type: ignore[call-overload]
     optimiser = OPTIMISERS[options.optimiser].make(net, options)
     for group in optimiser.param_groups:
         group["initial_lr"] = group["lr"]  # what the schedule scales; torch's own schedulers call it so
@@ -157,6 +157,7 @@ def train(
     good state.
     """
     device = next(state.net.parameters()).device
+    layout = _layout(options, device)
     loss_of = stream.judged(LOSSES[options.loss])
     generator = torch.Generator(device)
     pair = perturb.pairs(stream, state.net, loss_of, options.fgsm, options.amp)
@@ -172,6 +173,7 @@ def train(
             _set_lr(state.optimiser, options, state.step, fraction)
             generator.manual_seed(_mix(options.seed, state.step))
             noisy, clean = pair(batch, device, generator)
+            noisy = noisy.contiguous(memory_format=layout if noisy.ndim == 4 else torch.contiguous_format)
             with torch.autocast(device.type, torch.bfloat16, enabled=options.amp):
                 output = perturb.forward(state.net, noisy, options.weight_noise, generator)
             loss = loss_of(output.float(), clean)
@@ -214,6 +216,12 @@ def averaged(state: State) -> nn.Module:
     net = copy.deepcopy(state.net)
     net.load_state_dict(state.average)
     return net.eval()
+
+
+def _layout(options: Options, device: torch.device) -> torch.memory_format:
+    """Channels last, but for float on a processor, where a step would take a quarter longer."""
+    wide = options.amp or device.type == "cuda"
+    return torch.channels_last if wide else torch.contiguous_format
 
 
 def _fraction(options: Options, step: int, elapsed: float) -> float:

@@ -17,6 +17,8 @@ from conftest import ROOT, read_png, scene, write_png
 from PIL import Image
 from safetensors.torch import load_file
 
+from denoise_cli import processor, recipes, shipped
+from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session
 
 TINY = ["--net", "widths=8,16", "--net", "blocks=1,1", "--patch", "16", "-b", "4", "--threads", "1"]
@@ -115,6 +117,41 @@ def test_a_loss_that_is_not_finite_exits_1_without_a_model(command, clean, tmp_p
     assert done.code == 1
     assert "not finite" in done.err
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_training_goes_on_from_a_model_as_it_was_made(command, clean, tmp_path, monkeypatch):
+    first = ["--noise", "masking:amount=0.3", "--loss", "l1", "--channels", "1"]
+    assert command("train", clean, "-o", tmp_path / "a.onnx", "--steps", 3, *TINY, *first).code == 0
+    monkeypatch.setattr(shipped, "FOLDERS", (tmp_path,))
+    for start in ("a", tmp_path / "a.onnx", tmp_path / "a.ckpt"):
+        out = tmp_path / "b.onnx"
+        done = command("train", clean, "-o", out, "--init", start, "--steps", 1, "--lr", "1e-12", "--patch", 16,
+                       "--overwrite")  # fmt: skip
+        assert done.code == 0, done.err
+        a, b = ModelFile.read(tmp_path / "a.onnx").card, ModelFile.read(out).card
+        assert (b.arch, b.net, b.noise, b.channels) == (a.arch, a.net, a.noise, 1)
+        assert b.training["loss"] == "l1"
+        x, y = weights(tmp_path / "a.onnx"), weights(out)
+        assert all(np.allclose(x[name], y[name], atol=1e-6) for name in x)
+    done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "b", "--steps", 1, "--kind", "audio")
+    assert (done.code, "unet is not a net for audio" in done.err) == (2, True)
+    done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "d", "--steps", 1)
+    assert (done.code, done.err.count("\n"), "d: not a checkpoint" in done.err) == (3, 1, True)
+    assert not (tmp_path / "c.onnx").exists()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_is_not_imitated_unless_it_is_asked_for(command, clean, tmp_path, monkeypatch, fast):
+    monkeypatch.setattr(processor, "multiplies_halves", lambda: fast)
+    monkeypatch.setitem(recipes.RECIPES, "halves", recipes.Recipe("", {"amp": True}))
+    asked = {"recipe": ["--recipe", "halves"], "flag": ["--amp"], "none": []}
+    wanted = {"recipe": fast, "flag": True, "none": False}
+    for name, options in asked.items():
+        out = tmp_path / f"{name}.onnx"
+        done = command("train", clean, "-o", out, "--steps", 1, *TINY, *options)
+        assert done.code == 0
+        assert ModelFile.read(out).card.training["amp"] is wanted[name]
+        assert ("has no arithmetic for bfloat16" in done.err) is (not fast and name != "none")
 
 
 def test_a_damaged_checkpoint_is_named(command, clean, tmp_path):

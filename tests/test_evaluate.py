@@ -117,9 +117,20 @@ def test_the_noise_is_that_of_corrupt_in_frames_and_in_pictures_of_many_blocks(t
     assert np.array_equal(made.noisy, image.read(tmp_path / "a.noisy.tif").data)
 
 
-def test_a_picture_too_small_to_score_is_named(tmp_path):
-    (failed,) = score(pairs(None, write_png(tmp_path / "a.png", scene(1, 50))), noise="gaussian")
-    assert failed.error == "a.png: 50x1 with 3 channels: SSIM needs at least 11x11 pixels"
+def test_a_picture_smaller_than_the_window_of_ssim_has_its_psnr_alone(tmp_path):
+    for sides, there in (((1, 50), False), ((11, 10), False), ((11, 11), True)):
+        (item,) = score(pairs(None, write_png(tmp_path / "a.png", scene(*sides))), noise="gaussian")
+        assert item.row.psnr == item.row.noisy_psnr == psnr(item.noisy, item.clean)
+        assert (item.row.ssim is not None, item.row.noisy_ssim is not None) == (there, there)
+        note = f"no SSIM: it needs at least 11x11 pixels, and this has {sides[1]}x{sides[0]}"
+        assert item.notes == (() if there else (note,))
+
+
+def test_the_mean_ssim_is_that_of_the_pictures_that_have_one():
+    rows = [Row("a", "", 10.0, 0.5, 20.0, 0.25, 9, 1.0), Row("small", "", 20.0, None, 30.0, None, 9, 1.0)]
+    mean = means(rows)
+    assert (mean["noisy_psnr"], mean["noisy_ssim"], mean["psnr"], mean["ssim"]) == (15, 0.5, 25, 0.25)
+    assert math.isnan(means(rows[1:])["ssim"])
 
 
 def test_a_made_noise_scores_as_the_file_of_it(folder, tmp_path):

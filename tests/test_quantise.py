@@ -87,6 +87,20 @@ def test_what_cannot_be_quantised_is_refused(folder, tmp_path):
         dataclasses.replace(CARD, precision="int3")
 
 
+def test_damaged_pictures_are_left_out_and_where_none_is_left_it_speaks_of_ranges(folder, tmp_path, capsys):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "bad.png").write_text("no picture\n")
+    line = ["quantise", str(folder / "model.onnx"), str(tmp_path / "clean"), "-o", str(tmp_path / "m.onnx"), "-q"]
+    assert main(line) == 1
+    skipped, reason = capsys.readouterr().err.splitlines()
+    assert "left out: " in skipped
+    assert reason == f"denoise: {tmp_path / 'clean'}: no picture that can be read to take ranges from"
+    assert not (tmp_path / "m.onnx").exists()
+    shutil.copy(folder / "clean" / "0.png", tmp_path / "clean")
+    assert main(line) == 0, "as in a training"
+    assert capsys.readouterr().err.splitlines() == [skipped]
+
+
 def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeypatch):
     path = str(folder / "model.onnx")
     monkeypatch.setattr(session.shipped, "FOLDERS", (folder,))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoise_cli.cli import screen
-from denoise_cli.errors import ModelError, UsageError
+from denoise_cli.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    from denoise_cli.evaluate.anomaly import Scored
+    from denoise_cli.evaluate.anomaly import Failed, Scored
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def evaluate(asked: Asked) -> int:
     roots = [root for root in (asked.normal, asked.test) if root is not None]
     keep_apart([asked.csv], [path, *(file for root in roots for file in library.files_of(root, session))])
     options = denoise.Options(std=asked.std, threads=asked.threads)
-    normal, failed = _scored(asked.normal, session, options, asked)
+    normal, unread = _scored(asked.normal, session, options, asked)
+    if not normal:  # each file has said why
+        return 1
     reference = np.array([item.score for item in normal])
     limit = library.threshold(reference, asked.rate)
     table = [_row("reference", item, limit) for item in normal]
@@ -63,16 +65,19 @@ def evaluate(asked: Asked) -> int:
     area = None
     if asked.test is not None:
         tested, more = _scored(asked.test, session, options, asked)
-        failed += more
+        unread += more
+        if not tested:
+            return 1
         kinds = {
             word: np.array([item.score for item in tested if (item.label == asked.label) is wanted])
             for word, wanted in (("normal", True), ("anomalous", False))
         }
         for word, scores in kinds.items():
-            if not len(scores):
-                raise UsageError(
-                    f'--test {asked.test}: no {word} file; a file is normal in a folder "{asked.label}"'
-                )
+            if len(scores):
+                continue
+            if any((item.label == asked.label) is (word == "normal") for item in more):
+                raise InputError(f"--test {asked.test}: no {word} file that can be read")
+            raise UsageError(f'--test {asked.test}: no {word} file; a file is normal in a folder "{asked.label}"')
         area = library.auc(kinds["normal"], kinds["anomalous"])
         table += [_row("normal" if item.label == asked.label else "anomalous", item, limit) for item in tested]
         about |= {
@@ -93,7 +98,7 @@ def evaluate(asked: Asked) -> int:
             target.file.write(model_file.with_card(file, replace(file.card, anomaly=stored)))
             target.commit()
     if asked.json:
-        screen.put(reports.as_json({**about, "failed": failed, "rows": table}))
+        screen.put(reports.as_json({**about, "failed": len(unread), "rows": table}))
     elif not asked.quiet:
         names = {
             "threshold": "threshold", "normal_files": "normal files", "auc": "ROC AUC", "detected": "detected",
@@ -104,22 +109,23 @@ def evaluate(asked: Asked) -> int:
         screen.table(["what", "value"], shown, title=f"model {session.card.name}")
     if asked.store and not asked.quiet:
         screen.say(f"{path}: the threshold is stored; denoise run --flag-anomalies marks what is above")
-    return 1 if failed else 0
+    return 1 if unread else 0
 
 
-def _scored(root: Path, session: Any, options: Any, asked: Asked) -> tuple[list[Scored], int]:
-    """Everything that could be scored, and how many files could not."""
+def _scored(root: Path, session: Any, options: Any, asked: Asked) -> tuple[list[Scored], list[Failed]]:
+    """What could be scored, and what could not, with a line each."""
     from denoise_cli.evaluate import anomaly as library
 
-    scored, failed = [], 0
+    scored: list[Scored] = []
+    failed: list[Failed] = []
     with screen.bar(None, " files", quiet=asked.quiet or asked.json) as bar:
         for item in library.scores(root, session, options):
             if isinstance(item, library.Failed):
-                failed += 1
+                failed.append(item)
                 bar.say(item.error if item.name in item.error else f"{item.name}: {item.error}")
             else:
                 scored.append(item)
-            bar.update(completed=len(scored) + failed, note="")
+            bar.update(completed=len(scored) + len(failed), note="")
     return scored, failed
 
 

@@ -95,6 +95,7 @@ def evaluate(
     from denoise_cli import denoise
     from denoise_cli import evaluate as library
     from denoise_cli import report as reports
+    from denoise_cli.cli import jobs as listing
     from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
     from denoise_cli.media import SUFFIXES, arrays
@@ -143,7 +144,7 @@ def evaluate(
         pictures.check(sheet)
     check_writable([csv, sheet])
     stores = [arrays.split(root)[0] for root in (noisy_root, clean_root) if root is not None]
-    keep_apart([csv, sheet], [*stores, Path(model) if model else None])
+    keep_apart([csv, sheet], [*stores, *listing.weights(model, precision)])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
     layout = model_layout(model)
     if layout is None and any(path is not None and arrays.is_array(path) for path in (noisy_root, clean_root)):
@@ -169,23 +170,31 @@ def evaluate(
 
     rows: list[AnyRow] = []
     shown = forms.Sheet()
-    failed = 0
+    failed: set[Pair] = set()
+    told: set[tuple[Pair, str]] = set()  # a bad file is as bad at every level of a sweep
     with screen.bar(total := len(matched) * len(levels), f"/{total} files", quiet=quiet or json) as bar:
+
+        def tell(pair: Pair, message: str) -> None:
+            if (pair, message) not in told:
+                told.add((pair, message))
+                bar.say(message if pair.name in message else f"{pair.name}: {message}")
+
         for label, one in levels:
             scored = library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip, metrics=names,
                                       layout=layout)  # fmt: skip
             for item in scored:
                 if isinstance(item, library.Failed):
-                    failed += 1
-                    bar.say(_about(item.pair, item.error))
+                    failed.add(item.pair)
+                    tell(item.pair, item.error)
+                    bar.update(advance=1)
                     continue
                 rows.append(item.row)
                 if sheet is not None:
                     shown.add(item)
                 if not quiet:
                     for note in item.notes:
-                        bar.say(_about(item.pair, note))
-                bar.update(completed=len(rows) + failed, note=item.row.headline)
+                        tell(item.pair, note)
+                bar.update(advance=1, note=item.row.headline)
     if not rows:
         raise typer.Exit(1)
     groups = forms.grouped(rows)
@@ -200,17 +209,13 @@ def evaluate(
     if sheet is not None:
         pictures.save(shown.drawn(), sheet)
     if json:
-        screen.put(reports.as_json({"model": name, "seed": seed, "files": len(matched), "failed": failed,
+        screen.put(reports.as_json({"model": name, "seed": seed, "files": len(matched), "failed": len(failed),
                                           "mean": forms.means_of(groups), "rows": table}))  # fmt: skip
     elif not quiet:
         forms.show(name, groups, per_file=sweep is None, baseline=baseline is not None)
     if threshold is not None and not _reached(*threshold, groups):
         raise typer.Exit(1)
     raise typer.Exit(1 if failed else 0)
-
-
-def _about(pair: Pair, message: str) -> str:
-    return message if pair.name in message else f"{pair.name}: {message}"
 
 
 def _denoiser(

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from denoise_cli import shipped
 from denoise_cli.cli import screen
 from denoise_cli.cli.options import OnExists
-from denoise_cli.errors import UsageError
-from denoise_cli.media import SUFFIXES, files
+from denoise_cli.errors import ModelError, UsageError, choice, printable
+from denoise_cli.media import HEAD, SUFFIXES, TABLE_SUFFIXES, containers, files, formats
+from denoise_cli.media.containers import AUDIO_SUFFIXES
+from denoise_cli.media.formats import IMAGE_SUFFIXES
 from denoise_cli.pipeline import Result
 from denoise_cli.report import totals
 
@@ -42,6 +45,7 @@ def plan(
         raise UsageError("nothing to do: name a file, a folder, or - for stdin")
     found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix)
     files.keep_apart([job.target for job in found.jobs], read)
+    _check_suffix(found.jobs, output)
     if any(job.source is None for job in found.jobs):
         screen.no_terminal_input()
     if any(job.target is None for job in found.jobs):
@@ -59,6 +63,36 @@ def plan(
     return found, todo, skipped
 
 
+def weights(model: str | None, precision: str) -> list[Path]:
+    """The files that -m may be read from, for `keep_apart`: the name of a shipped model is no file of that name.
+
+    Where the processor may ask for the int8 form, that one too.
+    """
+    if model is None:
+        return []
+    try:
+        path = shipped.locate(model)
+    except ModelError:  # said in full when it is opened
+        return []
+    other = shipped.variant(path, "int8") if precision == "int8" or path != Path(model) else None
+    return [path] if other is None else [path, other]
+
+
+def _check_suffix(jobs: Sequence[files.Job], output: str | None) -> None:
+    """Refuse a file called like no format of ours: it would hold another than its name says.
+
+    What is called like its input may be, and what has no suffix; inside a folder names are those of the inputs.
+    """
+    if output is None or [job.target for job in jobs] != [Path(output)]:
+        return
+    suffix, own = (Path(path or "").suffix.lower() for path in (output, jobs[0].source))
+    if not suffix or suffix == own or suffix in SUFFIXES | TABLE_SUFFIXES:
+        return
+    known = next((kind for kind in (IMAGE_SUFFIXES, AUDIO_SUFFIXES, TABLE_SUFFIXES) if own in kind), SUFFIXES)
+    shown = choice("suffix", printable(Path(output).suffix), sorted(known))
+    raise UsageError(f"-o {printable(output)}: {shown}, or give it none")
+
+
 def _names(files_from: str) -> list[str]:
     if files_from == "-":
         screen.no_terminal_input()
@@ -70,7 +104,14 @@ def _names(files_from: str) -> list[str]:
             raise UsageError(f"--files-from {files_from}: {error.strerror}") from None
     coded = coded.removeprefix(codecs.BOM_UTF8)
     # A name may hold any byte but the end of a line, be it no UTF-8.
-    return [name for line in os.fsdecode(coded).split("\n") if (name := line.removesuffix("\r"))]
+    names = [name for line in os.fsdecode(coded).split("\n") if (name := line.removesuffix("\r"))]
+    if names and not names[0].isprintable() and not os.path.lexists(names[0]):
+        start = coded[:HEAD]
+        if format := formats.detect(start) or containers.detect(start):
+            raise UsageError(f"--files-from {printable(files_from)}: a file of format {format}, not a list of names")
+        if b"\0" in start:
+            raise UsageError(f"--files-from {printable(files_from)}: holds NUL, so no list of names, a line each")
+    return names
 
 
 def show(todo: Sequence[files.Job], skipped: Sequence[files.Job]) -> None:

@@ -129,7 +129,7 @@ def run(
     if report is not None:
         reports.check(report)
     tabular = model_layout(model) is not None
-    beside = [mask, Path(model) if model else None, Path(files_from) if files_from else None]  # read, no inputs
+    beside = [mask, Path(files_from) if files_from else None, *listing.weights(model, precision)]  # read, no inputs
     found, todo, skipped = listing.plan(
         inputs, files_from, output, on_exists, read=beside, tag="denoised", binary_out=not json, quiet=quiet,
         suffixes=TABLE_SUFFIXES if tabular else media.SUFFIXES,

@@ -86,7 +86,8 @@ def _picture_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]
     from denoise_cli.evaluate import METRICS
 
     noisy_psnr, noisy_ssim, psnr, ssim, pace = (scores[metric] for metric in METRICS)
-    return [[label, f"{noisy_psnr:.2f}", f"{noisy_ssim:.4f}", f"{psnr:.2f}", f"{ssim:.4f}", f"{pace:.3f}"]]
+    cells = [(noisy_psnr, 2), (noisy_ssim, 4), (psnr, 2), (ssim, 4), (pace, 3)]
+    return [[label, *(_number(value, digits) for value, digits in cells)]]
 
 
 def _sound_headings(scores: Scores) -> list[str]:
@@ -100,11 +101,7 @@ def _sound_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]]:
     from denoise_cli.evaluate.sounds import METRICS
 
     def cells(prefix: str) -> list[str]:
-        return [
-            "-" if (value := scores[prefix + name]) is None or math.isnan(value) else f"{value:.{metric.digits}f}"
-            for name, metric in METRICS.items()
-            if name in scores
-        ]
+        return [_number(scores[prefix + name], metric.digits) for name, metric in METRICS.items() if name in scores]
 
     before = [label, "noisy", *cells("noisy_"), "-"]
     return [before] if baseline else [before, [label, "denoised", *cells(""), f"{scores['real_time_factor']:.3f}"]]
@@ -117,12 +114,12 @@ def _table_headings(scores: Scores) -> list[str]:
 def _table_lines(label: str, scores: Scores, baseline: bool) -> list[list[str]]:
     from denoise_cli.evaluate.tables import METRICS
 
-    def shown(name: str) -> str:
-        value = scores[name]
-        none = value is None or math.isnan(value)
-        return "-" if none else f"{value:.2f}" if name.endswith("snr") else f"{value:.4f}"
+    return [[label, *(_number(scores[name], 2 if name.endswith("snr") else 4) for name in METRICS)]]
 
-    return [[label, *map(shown, METRICS)]]
+
+def _number(value: float | None, digits: int) -> str:
+    """A dash where there is no such score."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 _FORMS = {

@@ -43,6 +43,7 @@ class Scored:
 @dataclass(frozen=True)
 class Failed:
     name: str
+    label: str  # as that of a Scored
     error: str
 
 
@@ -76,9 +77,9 @@ def scores(root: Path, session: Session, options: denoise.Options) -> Iterator[S
         except (UnavailableError, UsageError):  # would be the same for every file
             raise
         except DenoiseError as error:
-            yield Failed(name, str(error))
+            yield Failed(name, label, str(error))
         except Exception as error:  # a decoder may raise anything; the other files go on
-            yield Failed(name, media.describe(error))
+            yield Failed(name, label, media.describe(error))
 
 
 def _of_file(job: Job, session: Session, options: denoise.Options) -> float:

@@ -30,9 +30,9 @@ class PictureRow:
     file: str
     noise: str
     noisy_psnr: float
-    noisy_ssim: float
+    noisy_ssim: float | None  # None: the picture is smaller than the window
     psnr: float
-    ssim: float
+    ssim: float | None
     pixels: int
     seconds: float
 
@@ -52,7 +52,7 @@ class PictureRow:
 
 
 def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str, seed: int, clip: bool) -> Scored:
-    """Score one pair; raises InputError where the files do not go together or are too small."""
+    """Score one pair; raises InputError where the files do not go together."""
     if pair.noisy is None:
         if noise is None:
             raise UsageError("give a folder of noisy files, or --noise")
@@ -66,8 +66,6 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
         noisy, header = degraded.data, degraded.header
     if noisy.shape != clean.shape:
         raise InputError(f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}")
-    if min(clean.shape[1:]) < WINDOW:
-        raise InputError(f"{pair.name}: {_size(clean)}: SSIM needs at least {WINDOW}x{WINDOW} pixels")
     began = time.perf_counter()
     denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began
@@ -75,10 +73,15 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
     seen = _as_file(noisy, 0.0) if clip else noisy
     row = PictureRow(
         pair.name, label or ("" if noise is None else str(noise)),
-        psnr(noisy, clean), ssim(seen, clean), psnr(denoised, clean), ssim(denoised, clean),
+        psnr(noisy, clean), _ssim(seen, clean), psnr(denoised, clean), _ssim(denoised, clean),
         clean.shape[1] * clean.shape[2], seconds,
     )  # fmt: skip
-    return Scored(pair, row, clean, seen, denoised)
+    short = f"no SSIM: it needs at least {WINDOW}x{WINDOW} pixels, and this has {_sides(clean)}"
+    return Scored(pair, row, clean, seen, denoised, () if row.ssim is not None else (short,))
+
+
+def _ssim(x: np.ndarray, clean: np.ndarray) -> float | None:
+    return ssim(x, clean) if min(clean.shape[1:]) >= WINDOW else None
 
 
 def _as_file(x: np.ndarray, step: float) -> np.ndarray:
@@ -90,4 +93,8 @@ def _as_file(x: np.ndarray, step: float) -> np.ndarray:
 
 
 def _size(x: np.ndarray) -> str:
-    return f"{x.shape[2]}x{x.shape[1]} with {x.shape[0]} channels"
+    return f"{_sides(x)} with {x.shape[0]} channels"
+
+
+def _sides(x: np.ndarray) -> str:
+    return f"{x.shape[2]}x{x.shape[1]}"

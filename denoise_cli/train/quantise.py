@@ -91,7 +91,11 @@ def _patches(card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]
     if not paths:
         raise TrainingError(f"{clean}: no pictures to take ranges from")
     chosen = np.random.default_rng(seed).permutation(len(paths))[:PATCHES]
-    pool = data.load([paths[i] for i in sorted(chosen)], card.channels, tasks.skipping(say), least=SIDE, seed=seed)
+    read = [paths[i] for i in sorted(chosen)]
+    try:
+        pool = data.load(read, card.channels, tasks.skipping(say), least=SIDE, seed=seed)
+    except TrainingError:  # it speaks of training
+        raise TrainingError(f"{clean}: no picture that can be read to take ranges from") from None
     stream = data.Patches(pool, corrupt.parse(card.noise), SIDE, 1, seed, GRAY if card.channels == 3 else 0.0)
     generator = torch.Generator()
     for step in range(PATCHES):

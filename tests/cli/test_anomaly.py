@@ -59,6 +59,31 @@ def test_what_cannot_be_read_is_named_and_the_others_go_on(command, halving, fol
     assert "threshold\t" in done.out
 
 
+@pytest.mark.parametrize("normal", [True, False])
+def test_where_no_file_can_be_read_each_is_named_and_it_exits_1(command, halving, folders, tmp_path, normal):
+    before = halving.read_bytes()
+    bad = sorted((folders[0] if normal else folders[1]).rglob("*.png"))
+    for path in bad:
+        path.write_text("no picture\n")
+    done = command("eval", "--anomaly", folders[0], "--test", folders[1], "-m", halving, "--false-alarm-rate", 0.05,
+                   "--store", "--csv", tmp_path / "rows.csv")  # fmt: skip
+    assert (done.code, done.out) == (1, "")
+    assert len(done.err.splitlines()) == len(bad)
+    assert all(path.name in line for path, line in zip(bad, sorted(done.err.splitlines()), strict=True))
+    assert halving.read_bytes() == before
+    assert not (tmp_path / "rows.csv").exists()
+
+
+@pytest.mark.parametrize(("kind", "said"), [("normal", "no normal file"), ("bright", "no anomalous file")])
+def test_where_the_files_of_one_kind_cannot_be_read_it_says_so_and_exits_1(command, halving, folders, kind, said):
+    bad = list((folders[1] / kind).iterdir())
+    for path in bad:
+        path.write_text("no picture\n")
+    done = command("eval", "--anomaly", folders[0], "--test", folders[1], "-m", halving, "--false-alarm-rate", 0.05)
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", len(bad) + 1)
+    assert f"{said} that can be read" in done.err
+
+
 def test_without_a_threshold_nothing_can_be_flagged(command, halving, folders, tmp_path):
     done = command("run", folders[1], "-m", halving, "-o", tmp_path / "out", "--flag-anomalies")
     assert done.code == 3

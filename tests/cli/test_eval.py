@@ -97,6 +97,39 @@ def test_json_and_csv_hold_the_same_rows(score, folder, noisy, tmp_path):
     )
 
 
+def test_a_picture_without_an_ssim_has_a_dash_an_empty_cell_and_null(score, tmp_path):
+    for name, side in (("big.png", 40), ("small.png", 8)):
+        write_png(tmp_path / "in" / name, scene(side, side))
+    line = (tmp_path / "in", "--noise", "gaussian:std=25", "--csv", tmp_path / "rows.csv")
+    done = score(*line, "--sheet", tmp_path / "sheet.png")
+    assert (done.code, done.err.count("\n")) == (0, 1)
+    assert "small.png: no SSIM" in done.err
+    big, small, mean = table(done.out)[1:]
+    assert (small[2], small[4], mean[2], mean[4]) == ("-", "-", big[2], big[4])
+    assert float(mean[3]) == pytest.approx((float(big[3]) + float(small[3])) / 2, abs=0.011)
+    cells = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))[1]
+    assert (cells["ssim"], cells["noisy_ssim"], float(cells["psnr"]) > 5) == ("", "", True)
+    document = json.loads(score(*line, "--json").out)
+    assert (document["failed"], document["rows"][1]["ssim"]) == (0, None)
+    assert document["mean"][0]["ssim"] == pytest.approx(document["rows"][0]["ssim"], abs=1e-5)
+    alone = (tmp_path / "in" / "small.png", "--noise", "gaussian:std=25")
+    assert json.loads(score(*alone, "--json").out)["mean"][0]["ssim"] is None
+    done = score(*alone, "--fail-under", "ssim=0.1")
+    assert (done.code, "no file has a ssim" in done.err) == (1, True)
+
+
+def test_a_sweep_names_a_bad_file_once(score, folder):
+    (folder / "bad.png").write_text("no picture\n")
+    write_png(folder / "small.png", scene(8, 8))
+    done = score(folder, "--sweep", "std=15,25,50", "--json")
+    assert done.code == 1
+    bad, small = sorted(done.err.splitlines(), key=lambda line: "small.png" in line)
+    assert "bad.png" in bad
+    assert "small.png: no SSIM" in small
+    document = json.loads(done.out)
+    assert (document["files"], document["failed"], len(document["rows"])) == (6, 1, 15)
+
+
 def test_a_sweep_gives_a_line_a_value_and_less_noise_scores_better(score, folder):
     head, *rows = table(score(folder, "--sweep", "std=5,15,50").out)
     assert (head[0], [row[0] for row in rows]) == ("noise", ["std=5", "std=15", "std=50"])

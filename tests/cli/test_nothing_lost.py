@@ -12,6 +12,9 @@ import pytest
 import soundfile
 from conftest import scene, write_png
 
+from denoise_cli import shipped
+from denoise_cli.model_file import ModelFile
+
 
 @pytest.fixture
 def place(tmp_path: Path, model: Path, gray_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -55,6 +58,25 @@ def test_what_is_read_is_not_written_over(command, place, line):
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "is the input" in done.err
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("line", ["run clean/0.png -m m -o {}", "eval clean --noise gaussian -m m --csv {}"])
+def test_a_shipped_models_name_is_free_and_its_files_are_not(command, place, monkeypatch, line):
+    (place / "shipped").mkdir()
+    monkeypatch.setattr(shipped, "FOLDERS", (place / "shipped",))
+    for name in ("m.onnx", "m.int8.onnx"):
+        shutil.copy("m.onnx", place / "shipped" / name)
+        (place / f"link to {name}").symlink_to(place / "shipped" / name)
+    over = OVER.split() if line.startswith("run") else []
+    for target in ("shipped/m.onnx", "shipped/m.int8.onnx", "link to m.onnx", "link to m.int8.onnx"):
+        done = command(*(target if word == "{}" else word for word in line.split()), *over)
+        assert (done.code, "is the input" in done.err) == (2, True)
+        assert ModelFile.read(place / target).card.name == "tiny"
+    assert command(*line.format("m").split()).code == 0
+    assert (place / "m").stat().st_size > 0
+    (place / "m.onnx").rename(place / "m")  # now that is what is read
+    done = command(*line.format("m").split(), *over)
+    assert (done.code, "is the input" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(

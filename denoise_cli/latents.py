@@ -10,6 +10,7 @@ All pictures of one file are of one size, so that their latents are one array.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -182,13 +183,16 @@ def numbered(count: int, first: int = 0) -> list[str]:
 def targets(names: Iterable[str], folder: Path) -> list[Path]:
     """Where each picture goes: its name below the folder, as .png.
 
-    Raises InputError for a name that leads out of it, and for two that would meet.
+    Raises InputError for a name that leads out of it or is none of a file, and for two that would meet.
     """
     places: dict[Path, str] = {}
     for name in names:
         pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or not pure.name or "\0" in name:
+        # On some systems a backslash is a slash; elsewhere it is a character as any other: an escape of `as_text`.
+        if pure.is_absolute() or ".." in re.split(r"[/\\]", name) or "\0" in name:
             raise InputError(f'latents: the name "{printable(name)[:80]}" leads out of the folder')
+        if not pure.stem.strip("."):  # with .png in place of its suffix nothing but dots would be left of it
+            raise InputError(f'latents: the name "{printable(name)[:80]}" is none that a file can have')
         if len(name) > 1000 or any(len(part.encode("utf-8", "replace")) > 240 for part in pure.parts):
             raise InputError(f'latents: the name "{printable(name)[:80]}..." is too long for a file')
         if name != as_text(name):

@@ -48,6 +48,25 @@ def test_idx_holds_its_pictures(tmp_path, shape, packed):
     assert np.array_equal(stack.picture(2), expected[2].astype(np.float32) / 255)
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        *(
+            (name, True)
+            for name in ("x.idx", "x.IDX", "x.idx.gz", "x.idx3-ubyte", "x.idx3-ubyte.gz", "x.idx-ubyte")
+        ),
+        *((name, True) for name in ("x-idx3-ubyte", "x-idx4", "x.idx4.gz")),
+        *((name, False) for name in ("x-idx", "idx", "x.idx.png", "xidx", "x.gz", "x.idx12")),
+    ],
+)
+def test_idx_is_known_by_its_name(tmp_path, name, known):
+    assert arrays.is_named(tmp_path / name) == arrays.is_array(tmp_path / name) == known
+    if known:
+        x = pixels(2, 4, 3)
+        (tmp_path / name).write_bytes(gzip.compress(idx(x)) if name.endswith("gz") else idx(x))
+        assert np.array_equal(arrays.read(tmp_path / name).pixels[:, 0], x)
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_numpy_files_hold_theirs_in_either_order(tmp_path, suffix, order):

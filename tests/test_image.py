@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from denoise_cli.errors import InputError, NoSpaceError, OutputError
 from denoise_cli.media import image as images
-from denoise_cli.media import probe, vips
+from denoise_cli.media import probe, vips, webp
 from denoise_cli.media.beside import Replacing
 from denoise_cli.media.formats import CODECS, IMAGE_SUFFIXES, detect, format_of
 from denoise_cli.media.limits import Limits
@@ -269,6 +269,46 @@ def test_animated_webp_keeps_frames_and_delays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels(out, frames=True), pixels(path, frames=True))
     assert field(out, "delay") == [100, 250, 70]
     assert field(out, "loop") == 3
+
+
+@pytest.mark.parametrize("shown", [(0, 0, 1), (0, 1, 1), (0, 1, 0), (0, 0, 0)])
+@pytest.mark.parametrize("name", ["x.gif", "x.webp", "lossy.webp", "rgba.webp"])
+def test_frames_that_become_equal_stay_as_many_with_their_delays(tmp_path: Path, name: str, shown: Any) -> None:
+    drawn = [smooth() // 4 + 90 * n for n in range(3)]
+    if name == "rgba.webp":
+        drawn = [np.dstack([rows, np.where(rows[:, :, :1] % 3, 255, 40).astype(np.uint8)]) for rows in drawn]
+    frames = [Image.fromarray(rows) for rows in drawn]
+    path, out = tmp_path / name, tmp_path / f"out.{name}"
+    options: dict[str, Any] = {"duration": [100, 250, 70], "loop": 3, "lossless": "lossy" not in name}
+    frames[0].save(path, save_all=True, append_images=frames[1:], exact=True, **options)
+    with path.open("rb") as file, Replacing(out) as target:
+        source = images.open_image(file, name)
+        blocks = list(source.blocks())
+        sink = source.save_to(target)
+        for frame in shown:
+            sink.write(blocks[frame])
+        sink.commit()
+    assert (field(out, "delay"), field(out, "loop")) == ([100, 250, 70], field(path, "loop"))
+    with Image.open(out) as again:  # another decoder of animations
+        assert again.n_frames == 3
+    there = pixels(out, frames=True).reshape(3, 40, 50, -1)[:, :, :, :3]
+    wanted = [255 * blocks[frame].transpose(1, 2, 0) for frame in shown]
+    assert np.abs(there - wanted).mean() < (3 if "lossy" in name else 0.1)  # GIF has 256 colours
+    with out.open("rb") as file:
+        assert probe.is_lossless(file, out.suffix[1:]) == ("lossy" not in name)
+
+
+def test_a_frame_that_is_wiped_out_is_so_after_the_last_of_its_likes(tmp_path: Path) -> None:
+    shapes = [np.zeros((40, 50, 4), np.uint8) for _ in range(4)]
+    shapes[0][2:6, 4:8] = shapes[1][2:6, 4:8] = shapes[2][2:6, 4:8] = (200, 100, 50, 255)
+    shapes[3][30:36, 40:44] = (50, 100, 200, 255)
+    path = draw(tmp_path / "x.tif", np.concatenate(shapes), "srgb", page_height=40)
+    out = through(path, tmp_path / "x.webp", format="webp")
+    np.testing.assert_array_equal(pixels(out, frames=True), np.concatenate(shapes))
+    assert field(out, "delay") == [100] * 4
+    flags = [payload[15] & webp.DISPOSE for kind, payload in webp._chunks(memoryview(out.read_bytes())[12:])
+             if kind == b"ANMF"]  # fmt: skip
+    assert flags == [0, 0, 1, 0]
 
 
 def test_pages_of_a_tiff_are_kept_and_blocks_stay_inside_them(tmp_path: Path, monkeypatch) -> None:
@@ -530,6 +570,24 @@ def test_a_truncated_file_is_one_line_and_c_libraries_are_quiet(
     path.write_bytes(content[: int(len(content) * share)])
     refused(path)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".avif"])
+def test_a_damaged_picture_is_called_that_where_its_decoder_says_nothing(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(noise(60, 70, 3)).save(path)
+    content = path.read_bytes()
+    said = set()
+    for n in range(60):
+        harmed = bytearray(content[: len(content) * (40 + n) // 100] if n % 2 else content)
+        harmed[len(harmed) * n // 60] ^= 0x55
+        path.write_bytes(harmed)
+        try:
+            images.read(path)
+        except InputError as error:
+            said.add(str(error).removeprefix(f"{path}: "))
+    assert "codec error: damaged or cut short" in said
+    assert not any(words in line for line in said for words in ("unable to", "libpng", "bad seek"))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

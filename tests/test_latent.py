@@ -268,10 +268,24 @@ def test_a_sidecar_that_does_not_fit_is_refused(tmp_path, about):
         latents.read(tmp_path / "z.npy", CARD)
 
 
-@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "", "x\0.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["../x.png", "/etc/x.png", "a/../../x.png", "x\0.png", r"..\x", r"..\x.png", r"a\..\..\x", r"a/..\x.png"],
+)
 def test_a_name_never_leads_out_of_the_folder(tmp_path, name):
     with pytest.raises(InputError, match="leads out"):
         latents.targets([name], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..png", "...x", "....", "a/..png"])
+def test_a_name_of_which_only_dots_would_be_left_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="none that a file can have"):
+        latents.targets([name], tmp_path)
+
+
+def test_a_byte_that_is_no_text_stands_in_a_name_as_its_escape(tmp_path):
+    name = latents.as_text("odd \udcff.png")
+    assert latents.targets([name, ".hidden"], tmp_path) == [tmp_path / r"odd \udcff.png", tmp_path / ".hidden.png"]
 
 
 def test_two_pictures_never_meet_in_one_file(tmp_path):

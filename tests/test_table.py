@@ -13,7 +13,7 @@ import pytest
 from denoise_cli import media, noising
 from denoise_cli.corrupt import parse
 from denoise_cli.errors import InputError, OutputError
-from denoise_cli.media import matrices, table
+from denoise_cli.media import delimited, matrices, table
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import Layout
 
@@ -278,6 +278,63 @@ def test_a_table_keeps_its_format(tmp_path):
         with closing(media.open_source(job)) as source, pytest.raises(OutputError, match="written as"):
             media.open_sink(job, source)
         assert not (tmp_path / target).exists()
+
+
+BLANK = "\n\na,b\n\n{},{}\n\n\n{},{}\n{},{}\n\n{},{}\n\n\n"
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("layout", [None, SERIES])
+@pytest.mark.parametrize("form", [BLANK, BLANK.replace("a,b\n\n", ""), BLANK.strip() + "\n"])
+def test_blank_lines_come_back_blank_where_they_were(tmp_path, monkeypatch, form, layout, newline):
+    form = form.replace("\n", newline)
+    before = form.format(1, 2, 3, "", 5, 6, 7, 8).encode()
+    path = written(tmp_path / "a.csv", before)
+    for rows in (1, 2, 3, 100):
+        monkeypatch.setattr(delimited, "CHUNK_ROWS", rows)
+        assert through(path, layout=layout) == before
+        after = through(path, lambda x: np.nan_to_num(x + 1, nan=0), layout, cut=2)
+        assert after == form.format(2, 3, 4, 0, 6, 7, 8, 9).encode()
+
+
+@pytest.mark.parametrize("names", ["a,b\n", "a,b\n\n", "\na,b\n", "\n", ""])
+def test_a_blank_line_is_a_moment_of_a_series_and_no_row_of_a_table(tmp_path, names):
+    path = written(tmp_path / "a.csv", f"{names}1,2\n\n\n3,4\n5,\n\n".encode())
+    with closing(opened(path)) as source:
+        (block,) = source.blocks()
+        assert np.array_equal(block[:, :, 0], np.float32([[1, 3, 5], [2, 4, np.nan]]), equal_nan=True)
+    with closing(opened(path, SERIES)) as source:
+        assert source.header.length == 5
+        (block,) = source.blocks()
+        gap = [np.nan, np.nan]
+        assert np.array_equal(block[:, :, 0], np.float32([[1, *gap, 3, 5], [2, *gap, 4, np.nan]]), equal_nan=True)
+        assert list(source.moments().known) == [3, 2]
+
+
+@pytest.mark.parametrize(("text", "missing"), [(b"a,b\n1,2\n\n3,4\n", False), (b"a,b\n1,2\n\n3,\n", True)])
+def test_blank_lines_alone_leave_nothing_to_be_filled(tmp_path, text, missing):
+    with closing(opened(written(tmp_path / "a.csv", text), SERIES)) as source:
+        assert source.has_missing() == missing
+
+
+def test_a_blank_line_in_a_single_column_is_a_value_that_is_missing(tmp_path):
+    path = written(tmp_path / "a.csv", b"\nx\n1\n\n3\n")
+    assert through(path) == path.read_bytes()
+    assert through(path, lambda x: np.nan_to_num(x, nan=2)) == b"\nx\n1\n2\n3\n"
+
+
+@pytest.mark.parametrize("text", [b"1,5;2,3\n\n2,5;3,1\n", b"\n1,5;2,3\n"])
+def test_blank_lines_hide_no_decimal_commas(tmp_path, text):
+    with pytest.raises(InputError, match="decimal commas"):
+        opened(written(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.NPY", "x.parquet"])
+def test_text_that_is_called_an_array_is_said_to_be_none(tmp_path, name):
+    path = written(tmp_path / name, b"hello\n")
+    with pytest.raises(InputError) as caught:
+        opened(path)
+    assert str(caught.value) == f"{path}: not a {path.suffix.lower()} file: it does not begin as one"
 
 
 def test_a_table_that_takes_many_blocks_is_the_same(tmp_path):

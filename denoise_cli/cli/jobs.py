@@ -101,16 +101,16 @@ def _names(files_from: str) -> list[str]:
         try:
             coded = Path(files_from).read_bytes()
         except OSError as error:
-            raise UsageError(f"--files-from {files_from}: {error.strerror}") from None
+            raise UsageError(f"--files-from {printable(files_from)}: {error.strerror}") from None
     coded = coded.removeprefix(codecs.BOM_UTF8)
     # A name may hold any byte but the end of a line, be it no UTF-8.
     names = [name for line in os.fsdecode(coded).split("\n") if (name := line.removesuffix("\r"))]
-    if names and not names[0].isprintable() and not os.path.lexists(names[0]):
-        start = coded[:HEAD]
+    if names and not names[0].isprintable() and not os.path.lexists(names[0]):  # else there is one name at least
+        start, shown = coded[:HEAD], printable(files_from)
         if format := formats.detect(start) or containers.detect(start):
-            raise UsageError(f"--files-from {printable(files_from)}: a file of format {format}, not a list of names")
-        if b"\0" in start:
-            raise UsageError(f"--files-from {printable(files_from)}: holds NUL, so no list of names, a line each")
+            raise UsageError(f"--files-from {shown}: a file of format {format}, not a list of names")
+        if b"\0" in coded:
+            raise UsageError(f"--files-from {shown}: holds NUL, which no name does; names are a line each")
     return names
 
 

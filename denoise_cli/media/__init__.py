@@ -2,6 +2,7 @@
 
 files.py    find inputs, name targets            beside.py      write beside, then rename
 image.py    pictures through libvips             pillow.py      pictures that only Pillow reads
+webp.py     animations, frame for frame          vips.py        libvips, set up once
 audio.py    recordings through libsndfile        chunks.py      headers that lie about their length
 formats.py  what pictures can be                 containers.py  what recordings can be
 table.py    tables and series, which layout.py describes; delimited.py, matrices.py, parquet.py read them
@@ -87,7 +88,8 @@ def open_sink(
     if job.target is not None and not job.resume:
         ours, others = (containers, formats) if recording else (formats, containers)
         named = ours.format_of(job.target)
-        if named is None and (other := others.format_of(job.target)):
+        other = others.format_of(job.target) or (job.target.suffix.lower() if is_table(job.target) else None)
+        if named is None and other:
             what = "recording" if recording else "picture"
             raise OutputError(f"{printable(job.target)}: a {what} cannot be written as {other}")
     target = _target(job, source)

@@ -1,6 +1,7 @@
 """Stacks of pictures in one array file: MNIST's idx, also gzipped, and numpy's .npz and .npy.
 
     train-images-idx3-ubyte(.gz)   two zero bytes, a type, the number of axes; the sizes, big-endian; the values
+    train-images.idx(.gz)          the same
     mnist.npz                      arrays by name: x_train is trained on, x_test is for eval
     mnist.npz:x_test               one of them, by its name
 
@@ -30,7 +31,8 @@ from denoise_cli.signal import Header
 
 Use = Literal["train", "test"]
 
-IDX = re.compile(r".*[.-]idx\d(-ubyte)?(\.gz)?", re.I)  # train-images-idx3-ubyte, train-images.idx3-ubyte.gz
+# train-images-idx3-ubyte, train-images.idx3-ubyte.gz, train-images.idx; no number, no dash: that may be a folder
+IDX = re.compile(r".*([.-]idx\d(-ubyte)?|\.idx(-ubyte)?)(\.gz)?", re.I)
 GZIP = b"\x1f\x8b"
 UBYTE = 8  # idx's number for bytes without a sign, the only values that pictures have
 SIDE = 1 << 15  # pixels: the largest side of a picture in a stack

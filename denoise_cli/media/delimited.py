@@ -2,6 +2,9 @@
 
 A first pass learns what there is: the delimiter, whether names stand on top, which columns are numbers, and with
 how many decimals. It costs as much as reading, and makes the second pass free of surprises in its millionth row.
+
+A blank line comes back blank. Between the rows of a series it is a moment of which nothing is known; in a table, or
+before the first row or after the last one, it is no row at all. In a single column it is a value that is missing.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice, repeat
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from denoise_cli.errors import InputError, printable
 from denoise_cli.media.beside import Target
+from denoise_cli.media.layout import Tabular
 
 DELIMITERS = ",;\t"
 MISSING = frozenset({"", "nan", "na", "n/a", "null"})  # in any case
@@ -81,21 +86,43 @@ def number(cell: str) -> float:
     return float(text)
 
 
+@dataclass
+class Rows:
+    """Some rows of a file as they came."""
+
+    cells: list[list[str]] = field(default_factory=list)  # of a blank line: none
+    above: dict[int, int] = field(default_factory=dict)  # row -> how many blank lines above it are no rows
+
+    def lines(self) -> Iterator[list[str]]:
+        for n, row in enumerate(self.cells):
+            yield from repeat([], self.above.get(n, 0))
+            yield [] if row == [""] else row
+
+
 class Delimited:
     """A delimited file, opened for any number of passes."""
 
-    def __init__(self, file: BinaryIO):
-        self._file = file
+    def __init__(self, file: BinaryIO, kind: Tabular):
+        self._file, self._series = file, kind == "series"
         self.bom = _head(file, 3) == BOM
         self.delimiter, self.newline = self._sniff()
         self.rows = 0
         columns: list[Column] = []
         first: list[str] = []
+        blank = self.top = below = 0  # lines since the last row, above the first line, and between it and the next
         for line, row in self._rows():
+            if not row:
+                blank += 1
+                continue
             if not columns:
                 columns, first, start = [Column() for _ in row], row, line
+                self.top, blank = blank, 0
                 continue
-            self.rows += 1
+            if not self.rows:
+                below = blank
+            elif self._series:
+                self.rows += blank
+            self.rows, blank = self.rows + 1, 0
             for column, cell in zip(columns, row, strict=True):
                 column.see(cell, line)
         if not first:
@@ -105,9 +132,10 @@ class Delimited:
         if self.rows and not any(c.numbers or c.text for c in columns):  # every value is missing
             self.named = all(_is_text(cell) for cell in first)
         if not self.named:
-            self.rows += 1
+            self.rows += 1 + below * self._series
             for column, cell in zip(columns, first, strict=True):
                 column.see(cell, start)
+        self.bottom = blank
         if not self.rows:
             raise InputError("holds no rows below its names")
         self.names = [printable(cell.strip()) for cell in first] if self.named else ["" for _ in first]
@@ -129,20 +157,23 @@ class Delimited:
     def missing(self, columns: Sequence[int]) -> int | None:
         return sum(self.columns[c].missing for c in columns)
 
-    def chunks(self, columns: Sequence[int]) -> Iterator[tuple[list[list[str]], np.ndarray]]:
-        """Yield (rows of cells, (n, F) float64 values of `columns`) with NaN where one is missing."""
+    def chunks(self, columns: Sequence[int]) -> Iterator[tuple[Rows, np.ndarray]]:
+        """Yield (rows, (n, F) float64 values of `columns`) with NaN where one is missing."""
         size = max(1, min(CHUNK_ROWS, CELLS // len(self.columns)))
-        held: list[list[str]] = []
-        rows = self._rows()
-        if self.named:
-            next(rows)
-        for _, row in rows:
-            held.append(row)
-            if len(held) == size:
-                yield held, _values(held, columns)
-                held = []
-        if held:
-            yield held, _values(held, columns)
+        held, count, blank = Rows(), 0, 0
+        for _, row in islice(self._rows(), self.top + self.named, None):
+            if not row and not (self._series and 0 < count < self.rows):
+                blank += 1
+                continue
+            if blank:
+                held.above[len(held.cells)], blank = blank, 0
+            held.cells.append(row)
+            count += 1
+            if len(held.cells) == size:
+                yield held, _values(held.cells, columns)
+                held = Rows()
+        if held.cells:
+            yield held, _values(held.cells, columns)
 
     def writer(self, target: Target, columns: Sequence[int]) -> DelimitedWriter:
         return DelimitedWriter(self, target, columns)
@@ -151,20 +182,18 @@ class Delimited:
         """The file is whose it was."""
 
     def names_as_written(self) -> list[str] | None:
-        return next(row for _, row in self._rows()) if self.named else None
+        return next(row for _, row in self._rows() if row) if self.named else None
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows of equal length, each with the line that it ends in; blank lines are left out."""
+        """Rows of equal length, each with the line that it ends in; a blank line is a row of no cells."""
         with _text(self._file) as text:
             width = 0
             reader = csv.reader(_lines(text), delimiter=self.delimiter)
             for row in _reported(reader):
-                if not row:
-                    if width != 1:
-                        continue
-                    row = [""]  # in a single column it is a value that is missing
+                if not row and width == 1:
+                    row = [""]
                 width = width or len(row)
-                if len(row) != width:
+                if row and len(row) != width:
                     raise InputError(f"row {reader.line_num} has {len(row)} cells, the first row has {width}")
                 yield reader.line_num, row
 
@@ -176,12 +205,14 @@ class Delimited:
                 raise InputError("not text in UTF-8") from None
         if not lines:
             raise InputError("the file is empty")
+        whole = len(lines) < SAMPLE_LINES
+        lines = [line for line in lines if line.strip("\r\n")] or lines
         if all(";" in line and DECIMAL_COMMAS.fullmatch(line.strip()) for line in lines) and "," in "".join(lines):
             raise InputError("numbers are written with decimal commas; write them with points")
         best, most = DELIMITERS[0], 1
         for delimiter in DELIMITERS:
             # The last line of a sample may begin a cell that goes on.
-            sample = lines if len(lines) < SAMPLE_LINES else lines[:-1]
+            sample = lines if whole else lines[:-1]
             widths = {len(row) for row in _reported(csv.reader(sample, delimiter=delimiter)) if row}
             if len(widths) == 1 and (width := widths.pop()) > most:
                 best, most = delimiter, width
@@ -199,17 +230,23 @@ class DelimitedWriter:
             target.file.write(BOM)
         self._text = io.TextIOWrapper(target.file, encoding="utf-8", newline="", write_through=False)
         self._csv = csv.writer(self._text, delimiter=table.delimiter, lineterminator=table.newline)
+        self._blank(table.top)
         if (names := table.names_as_written()) is not None:
             self._csv.writerow(names)
 
-    def write(self, raw: Any, values: np.ndarray, changed: np.ndarray) -> None:
+    def write(self, raw: Rows, values: np.ndarray, changed: np.ndarray) -> None:
         for i, j in zip(*np.nonzero(changed), strict=True):
             column = self._columns[j]
-            raw[i][column] = self._table.columns[column].written(float(values[i, j]))
-        self._csv.writerows(raw)
+            if raw.cells[i]:
+                raw.cells[i][column] = self._table.columns[column].written(float(values[i, j]))
+        self._csv.writerows(raw.lines())
 
     def finish(self) -> None:
+        self._blank(self._table.bottom)
         self._text.flush()
+
+    def _blank(self, lines: int) -> None:
+        self._csv.writerows(repeat([], lines))
 
     def drop(self) -> None:
         """Let go of the target's file, which is not ours to close."""
@@ -226,7 +263,8 @@ def _is_text(cell: str) -> bool:
 
 
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray:
-    return np.array([[number(row[c]) for c in columns] for row in rows], np.float64).reshape(len(rows), -1)
+    known = [[number(row[c]) for c in columns] if row else [math.nan] * len(columns) for row in rows]
+    return np.array(known, np.float64).reshape(len(rows), -1)
 
 
 def _head(file: BinaryIO, size: int) -> bytes:

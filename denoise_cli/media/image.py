@@ -263,11 +263,15 @@ class ImageSink:
     def _save(self, image) -> None:
         codec = CODECS[self._traits.format]
         if codec.saver:
-            save = getattr(image, f"{codec.saver}_target")
             options = codec.options(self._traits)
             if "exif-data" not in self._source.fields and self._upright:
                 options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
-            save(vips.target(self._target.fileno()), **options)
+            if self._traits.format == "webp" and self._traits.frames > 1:
+                from denoise_cli.media import webp
+
+                webp.save(image, self._target, options)
+                return
+            getattr(image, f"{codec.saver}_target")(vips.target(self._target.fileno()), **options)
         else:
             from denoise_cli.media import pillow
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -29,6 +29,7 @@ from denoise_cli.signal import Header, Signal, gather
 SUFFIXES_OF = {
     "csv": (".csv", ".tsv"), "npy": (".npy",), "npz": (".npz",), "parquet": (".parquet",),
 }  # fmt: skip
+BINARY = TABLE_SUFFIXES - {".csv", ".tsv"}
 
 
 class Writer(Protocol):
@@ -70,7 +71,7 @@ class TableSource:
 
     def __init__(self, file: BinaryIO, name: str, layout: Layout):
         self.name, self.file, self._layout = name, file, layout
-        self._reader = _open(file, layout)
+        self._reader = _open(file, layout, PurePath(name).suffix.lower())
         with ExitStack() as stack:
             stack.callback(self._reader.close)
             self.columns = _columns(self._reader, layout)
@@ -207,7 +208,7 @@ def read(path: str | Path, layout: Layout | None = None) -> Signal:
         source.close()
 
 
-def _open(file: BinaryIO, layout: Layout) -> Reader:
+def _open(file: BinaryIO, layout: Layout, suffix: str) -> Reader:
     file.seek(0)
     start = file.read(8)
     if not start:
@@ -218,7 +219,9 @@ def _open(file: BinaryIO, layout: Layout) -> Reader:
         return matrices.Archive(file, layout.kind)
     if start.startswith(parquet.MAGIC):
         return parquet.Parquet(file)
-    return Delimited(file)
+    if suffix in BINARY:
+        raise InputError(f"not a {suffix} file: it does not begin as one")
+    return Delimited(file, layout.kind)
 
 
 def _columns(reader: Reader, layout: Layout) -> list[int]:

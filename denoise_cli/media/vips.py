@@ -24,6 +24,10 @@ pyvips.operation_block_set("VipsForeignLoadRaw", False)
 pyvips.cache_set_max(0)  # each file is read once: a cache of operations would only grow
 
 FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}  # numpy's names -> libvips'
+# What libvips says of a damaged file where its decoder has told it nothing.
+EMPTY_WORDS = re.compile(
+    r"libpng read error|unable to (call \w*load\w*|fetch from region|parse image|read pixels)|bad seek to -?\d+"
+)
 SPOOL_PIECE = 1 << 24  # bytes
 FURTHEST = 1_000_000_000  # bytes; an offset above it libvips takes for none at all, without an error
 
@@ -124,7 +128,8 @@ def reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     if isinstance(error, Error):
-        line = "codec error: " + re.sub(r"^\w+: ", "", line)
+        line = re.sub(r"^\w+: ", "", line)
+        line = f"codec error: {'damaged or cut short' if EMPTY_WORDS.fullmatch(line) else line}"
         if "differs from page 0" in line:
             return "its pages differ in size or in kind; split the file"
     return line.encode("unicode_escape").decode("ascii")

@@ -18,6 +18,7 @@ from conftest import ROOT, denoise, read_png, scene, write_png
 from PIL import Image
 
 from denoise_cli import pictures
+from denoise_cli.errors import printable
 
 TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
 
@@ -386,10 +387,62 @@ def test_a_report_is_written_over_no_input_and_no_output(run, folder, tmp_path):
     linked = tmp_path / "linked.json"
     linked.hardlink_to(rename)
     assert run(folder, "--report", linked).code == 2
-    both = run(rename, "-o", tmp_path / "y.json", "--report", tmp_path / "y.json")
+    both = run(rename, "-o", tmp_path / "y.csv", "--report", tmp_path / "y.csv")
     assert (both.code, "is the output" in both.err) == (2, True)
-    assert not (tmp_path / "y.json").exists()
+    assert not (tmp_path / "y.csv").exists()
     assert {name: data for name, data in contents(folder).items() if name != "x.json"} == before
+
+
+@pytest.mark.parametrize("name", ["o.txt", "o.TXT", "o.json", "o.onnx", "o.png.bak", "o.\x1b"])
+@pytest.mark.parametrize("piped", [False, True])
+def test_an_output_called_like_no_format_of_ours_is_refused(run, folder, tmp_path, name, piped):
+    done = run("-" if piped else folder / "a.png", "-o", tmp_path / name)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f'unknown suffix "{printable(Path(name).suffix)}"; choose from ' in done.err
+    assert ".png" in done.err
+    assert (".wav" in done.err) == piped  # a pipe may hold either
+    assert not (tmp_path / name).exists()
+
+
+def test_an_output_may_be_called_like_its_input_in_any_case_or_have_no_suffix(run, folder, tmp_path):
+    odd = folder / "a.DAT"
+    odd.write_bytes((folder / "a.png").read_bytes())
+    for name in ("o.dat", "o", ".hidden", "o.PNG"):
+        assert run(odd, "-o", tmp_path / name).code == 0
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    assert run(folder / "a.png", "-o", tmp_path / "o.JPG").code == 0
+    assert (tmp_path / "o.JPG").read_bytes()[:3] == b"\xff\xd8\xff"
+    assert run(odd).code == 0
+    (tmp_path / "new.txt").mkdir()
+    assert run(folder / "a.png", "-o", tmp_path / "new.txt").code == 0
+    assert run(folder / "a.png", "-o", f"{tmp_path / 'other.txt'}/").code == 0
+    assert tree(tmp_path / "new.txt") == tree(tmp_path / "other.txt") == ["a.png"]
+
+
+def test_a_picture_is_written_neither_as_a_recording_nor_as_a_table(run, folder, tmp_path):
+    for name, said in (("o.wav", "as wav"), ("o.csv", "as .csv")):
+        done = run(folder / "a.png", "-o", tmp_path / name)
+        assert (done.code, f"a picture cannot be written {said}" in done.err, done.err.count("\n")) == (1, True, 1)
+        assert not (tmp_path / name).exists()
+
+
+def test_a_file_that_is_no_list_of_names_is_refused_in_one_line(run, folder, tmp_path, model):
+    (tmp_path / "print0").write_bytes(bytes(folder / "a.png") + b"\0" + bytes(folder / "gray.png") + b"\0")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "x.gif")
+    lists = {folder / "a.png": "format png", tmp_path / "x.gif": "format gif", tmp_path / "print0": "NUL",
+             model: "NUL"}  # fmt: skip
+    for path, said in lists.items():
+        done = run("--files-from", path)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"--files-from {path}: " in done.err
+        assert said in done.err
+
+
+def test_a_list_may_begin_with_a_name_that_looks_like_a_picture_or_is_not_there(run, folder, tmp_path):
+    (tmp_path / "names").write_text(f"BM.png\nP6 \n{folder / 'a.png'}\n")
+    done = run("--files-from", tmp_path / "names", "-o", tmp_path / "out")
+    assert (done.code, tree(tmp_path / "out")) == (1, ["a.png"])
+    assert "BM.png: no such file" in done.err
 
 
 def test_names_that_hold_nul_are_named_and_the_others_done(run, folder, tmp_path):

@@ -239,6 +239,19 @@ def test_a_series_of_any_length_keeps_its_type_and_shape(command, series, tmp_pa
     assert json.loads(done.out)["rows"][0]["rows"] == 777
 
 
+def test_a_blank_line_in_a_series_holds_its_place_and_stops_no_denoising(command, series, tmp_path):
+    x = [f"{3 + np.sin(t / 9):.3f},{100 * np.cos(t / 7):.3f}" for t in range(40)]
+    x[20] = x[21] = ""
+    (tmp_path / "x.csv").write_text("a,b\n" + "\n".join(x) + "\n\n")
+    assert command("run", tmp_path / "x.csv", "-m", series).code == 0
+    y = (tmp_path / "x.denoised.csv").read_text().split("\n")
+    assert [n for n, line in enumerate(y) if not line] == [21, 22, 41, 42]
+    assert y[0] == "a,b"
+    assert all(before != after for before, after in zip(x, y[1:41], strict=True) if before)
+    done = command("eval", tmp_path / "x.denoised.csv", tmp_path / "x.csv", "-m", series, "--json")
+    assert (done.code, json.loads(done.out)["rows"][0]["rows"]) == (0, 40)
+
+
 def test_a_model_of_tables_is_a_plain_onnx_file(trained):
     """Any runtime fills the holes: units and missing values are the graph's business."""
     import onnxruntime

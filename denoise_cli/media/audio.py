@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from denoise_cli.errors import InputError, OutputError
-from denoise_cli.media import containers, mp3, ogg, sndfile
+from denoise_cli.media import ancillary, containers, mp3, ogg, sndfile
 from denoise_cli.media.beside import Target, open_input, printable, writing
 from denoise_cli.media.chunks import Head, honest
 from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions, Stored
@@ -158,6 +158,8 @@ class AudioSink:
         self._received = self._written = 0  # frames, before and after resampling
         self._peak = 0.0
         self._spool: BinaryIO | None = None
+        self._kept = ancillary.Kept(source.file)
+        self._comments: bytes | None = None
         self._resampler: Resampler | None = None
         if plan.rate != stored.rate:
             from denoise_cli.media.resample import Resampler
@@ -186,7 +188,12 @@ class AudioSink:
             if self._spool is not None:
                 self._drain(self._spool)
             self._writer.close()
+            if self._plan.major == "AIFF" and self._plan.frame == 1:
+                ancillary.recount(self._target.file, self._written)
+            self._kept.attach(self._target.file)
             if self._plan.major == "OGG":
+                if self._comments is not None:
+                    ogg.recomment(self._target.file, self._comments)
                 ogg.renumber(self._target.file)
             self._target.commit()
         self._drop()
@@ -198,12 +205,19 @@ class AudioSink:
     def _open(self) -> sndfile.Writer:
         plan, source = self._plan, self._source
         container, same = CONTAINERS[plan.format], plan.format == source.stored.format
-        tags, start = source.tags if container.tags else {}, b""
+        tags, room = source.tags if container.tags else {}, 0
         if plan.format == "mp3":
-            tags, start = {}, mp3.tag(source.file) if same else mp3.written(source.tags)
+            start = mp3.tag(source.file) if same else mp3.written(source.tags)
             self._target.file.write(start)
+            tags, room = {}, len(start)
+            self._kept = ancillary.find(source.file, "mp3", 1) if same else self._kept
+        elif same and plan.major == "OGG":
+            self._comments = ogg.comments(source.file)
+        elif same:
+            self._kept = ancillary.find(source.file, plan.format, plan.rate / source.stored.rate)
+            tags, room = {} if self._kept.pieces else tags, self._kept.room
         return sndfile.Writer(
-            sndfile.Port(self._target.file, base=len(start)), plan, source.stored.channels,
+            sndfile.Port(self._target.file, base=room), plan, source.stored.channels,
             source.stored.endian if same else "FILE", tags, container.quality,
         )  # fmt: skip
 

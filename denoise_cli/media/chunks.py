@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -72,7 +73,7 @@ def honest(file: BinaryIO) -> Head:
     InputError
         Where the file ends before its header says, and the header is none of the known lies.
     """
-    samples = _find(file)
+    samples = find(file)
     length = file.seek(0, os.SEEK_END)
     if samples is None or samples.start > length:
         return Head()
@@ -115,7 +116,8 @@ def _mended(start: bytes, samples: Samples, present: int) -> bytes:
     return b"RF64\xff\xff\xff\xffWAVE" + sizes + start[12:-4] + b"\xff\xff\xff\xff"
 
 
-def _find(file: BinaryIO) -> Samples | None:
+def find(file: BinaryIO) -> Samples | None:
+    """Where the samples are, as the header has it; None where there is no such header."""
     file.seek(0)
     start = file.read(48)
     if start[:4] in AU and len(start) >= 12:
@@ -124,27 +126,33 @@ def _find(file: BinaryIO) -> Samples | None:
     layout = LAYOUTS.get(start[:4])
     if layout is None:
         return None
-    found = _walk(file, layout)
+    found = _samples(file, layout)
     if found is not None and start[:4] == b"RF64" and start[12:16] == b"ds64" and found.size == 0xFFFFFFFF:
         return replace(found, size=struct.unpack_from("<Q", start, 28)[0], field="<Q", at=28)
     return found
 
 
-def _walk(file: BinaryIO, layout: Layout) -> Samples | None:
+def walk(file: BinaryIO, layout: Layout, samples: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+    """Yield identifier, offset of the body and its bytes of every chunk; `samples`: the true size of theirs."""
     position, head = layout.first, layout.chunk.size
     for _ in range(MOST_CHUNKS):
         file.seek(position)
         chunk = file.read(head)
         if len(chunk) < head:
-            return None
+            return
         kind, size = layout.chunk.unpack(chunk)
-        extra = head if layout.whole else 0
-        if kind == layout.samples:
-            field = layout.chunk.format[0] + layout.chunk.format[-1]
-            width = struct.calcsize(field)
-            return Samples(position + head, max(0, size - extra), field, position + head - width, extra)
-        position += head - extra + size
+        size = max(0, size - head) if layout.whole else size
+        size = samples if samples is not None and kind == layout.samples else size
+        yield kind, position + head, size
+        position += head + size
         position += -position % layout.align
         if position >= 1 << 62:
-            return None
+            return
+
+
+def _samples(file: BinaryIO, layout: Layout) -> Samples | None:
+    for kind, start, size in walk(file, layout):
+        if kind == layout.samples:
+            field = layout.chunk.format[0] + layout.chunk.format[-1]
+            return Samples(start, size, field, start - struct.calcsize(field), layout.chunk.size * layout.whole)
     return None

@@ -1,21 +1,28 @@
-"""Ogg pages: whether the last one is whole, and the same bytes for the same samples.
+"""Ogg pages: whether the last one is whole, the same bytes for the same samples, and the comments of another file.
 
     OggS  version  flags  granule (8)  serial (4)  number (4)  CRC (4)  count  sizes[count]  body
 
 libsndfile draws the serial number of a file from the clock. A page's CRC is the remainder of its bits, taken as a
-polynomial, hence linear: another serial changes it by D x^(8 z + 32) mod P, where D is the difference of the two
-serials and z the bytes of the page behind them. So no body is read again.
+polynomial, hence linear: another serial or number changes it by D x^(8 z + 32) mod P, where D is the difference and
+z the bytes of the page behind them. So no body is read again.
+
+The first packet of a stream says what it is, the second one holds its comments (with pictures, as text); Vorbis has
+a third one. What is heard begins on a page of its own (RFC 3533; RFC 7845; the Vorbis I specification, appendix A).
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from functools import cache
 from typing import BinaryIO
 
 HEAD = 27  # bytes of a page before its sizes
 SERIAL_AT, CRC_AT = 14, 22
+CONTINUED = 1  # flag of a page that begins within a packet
+MOST_PAGES = 2_000  # of headers, together 130 MB
+PIECE = 1 << 20  # bytes moved at once
 LARGEST = HEAD + 255 + 255 * 255  # bytes of a page
 P = 0x104C11DB7
 SERIAL = 1
@@ -31,17 +38,108 @@ def is_cut(file: BinaryIO) -> bool:
 
 
 def renumber(file: BinaryIO) -> None:
-    """Give all pages of a file with one stream the same serial number, in place."""
-    position = 0
+    """Give all pages of a file with one stream the same serial number, and count them anew, in place."""
+    position = number = 0
     while len(head := _head(file, position)) > HEAD:
         size = _size(head)
-        (old,) = struct.unpack_from("<I", head, SERIAL_AT)
-        (crc,) = struct.unpack_from("<I", head, CRC_AT)
-        difference = int.from_bytes((old ^ SERIAL).to_bytes(4, "little"), "big")
-        crc ^= _product(difference, _power(8 * (size - SERIAL_AT - 4) + 32))
+        (old, crc) = struct.unpack_from("<QI", head, SERIAL_AT)
+        new = SERIAL | number << 32
+        difference = int.from_bytes((old ^ new).to_bytes(8, "little"), "big")
+        crc ^= _product(_power(8 * (size - SERIAL_AT - 8) + 32), difference)
         file.seek(position + SERIAL_AT)
-        file.write(struct.pack("<I", SERIAL) + head[SERIAL_AT + 4 : CRC_AT] + struct.pack("<I", crc))
+        file.write(struct.pack("<QI", new, crc))
         position += size
+        number += 1
+
+
+def comments(file: BinaryIO) -> bytes | None:
+    """The packet of comments of the first stream as it stands; None where there is none, or it is cut short."""
+    found = _headers(file)
+    return None if found is None else found[0][1]
+
+
+def recomment(file: BinaryIO, packet: bytes) -> None:
+    """Put other comments into a file with one stream, in place; ``renumber`` is still to be called."""
+    found = _headers(file)
+    if found is None or found[0][1] == packet:
+        return
+    (identity, _, *rest), first, end = found
+    del identity
+    pages = b"".join(_pages([packet, *rest]))
+    _move(file, end, first + len(pages))
+    file.seek(first)
+    file.write(pages)
+
+
+def _headers(file: BinaryIO) -> tuple[list[bytes], int, int] | None:
+    """The packets before the sound, where the page of the second one begins, and where the sound does."""
+    packets, whole, first, position = [b""], 0, 0, 0
+    serial, wanted = None, 2
+    for _ in range(MOST_PAGES):
+        head = _head(file, position)
+        if len(head) <= HEAD or head[:4] != b"OggS":
+            return None
+        size, sizes = _size(head), head[HEAD : HEAD + head[HEAD - 1]]
+        serial = head[SERIAL_AT : SERIAL_AT + 4] if serial is None else serial
+        if head[SERIAL_AT : SERIAL_AT + 4] != serial:
+            return None  # several streams at once
+        file.seek(position + HEAD + len(sizes))
+        body = file.read(size - HEAD - len(sizes))
+        if len(body) < size - HEAD - len(sizes):
+            return None
+        position += size
+        at = 0
+        for length in sizes:
+            packets[-1] += body[at : at + length]
+            at += length
+            if length < 255:
+                whole += 1
+                packets.append(b"")
+        if whole == 1 and not first:
+            first = position
+            wanted = 3 if packets[0].startswith(b"\x01vorbis") else 2
+        if whole >= wanted:
+            return (packets[:wanted], first, position) if whole == wanted and not packets[-1] else None
+    return None
+
+
+def _pages(packets: list[bytes]) -> Iterator[bytes]:
+    """Packets as pages at time 0; no serial, no number."""
+    sizes = [size for packet in packets for size in (*[255] * (len(packet) // 255), len(packet) % 255)]
+    data, at, within = b"".join(packets), 0, False
+    for start in range(0, len(sizes), 255):
+        part = sizes[start : start + 255]
+        body = data[at : (at := at + sum(part))]
+        ends = any(size < 255 for size in part)  # else the page tells no time
+        head = struct.pack("<4sBBqQIB", b"OggS", 0, CONTINUED * within, 0 if ends else -1, 0, 0, len(part))
+        page = head + bytes(part) + body
+        yield page[:CRC_AT] + struct.pack("<I", _crc(page)) + page[CRC_AT + 4 :]
+        within = part[-1] == 255
+
+
+def _move(file: BinaryIO, start: int, to: int) -> None:
+    """Move all from `start` to the end of the file, which may grow or shrink."""
+    length = file.seek(0, os.SEEK_END)
+    steps = range(start, length, PIECE)
+    for position in reversed(steps) if to > start else steps:
+        file.seek(position)
+        data = file.read(min(PIECE, length - position))
+        file.seek(position + to - start)
+        file.write(data)
+    file.truncate(length + to - start)
+
+
+def _crc(page: bytes) -> int:
+    """The remainder of the page's bits, its own CRC being zero."""
+    table, crc = _table(), 0
+    for byte in page:
+        crc = (crc << 8) & 0xFFFFFFFF ^ table[crc >> 24 ^ byte]
+    return crc
+
+
+@cache
+def _table() -> list[int]:
+    return [_product(byte, _power(32)) for byte in range(256)]
 
 
 def _head(file: BinaryIO, position: int) -> bytes:

@@ -9,18 +9,20 @@ Pixels are never rotated: the orientation tag is kept with the pixels it was wri
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError
-from denoise_cli.media import probe, vips
+from denoise_cli.media import heads, probe, vips
 from denoise_cli.media.beside import Target, open_input, printable, writing
 from denoise_cli.media.formats import CODECS, Traits, detect, fit
 from denoise_cli.media.limits import Limits
@@ -31,6 +33,7 @@ LONGEST_FILE = 1 << 29  # bytes, of the formats that libvips reads into memory a
 BLOCK_SAMPLES = 1 << 23  # a picture up to this is one block: 2.8 megapixels of RGB, 32 MiB as float32
 STREAM_SAMPLES = 1 << 21  # a larger one comes in blocks of at most so many samples
 KEEP_ALL, KEEP_EXIF = 0b111111, 0b000001  # VipsForeignKeep
+NO_RESOLUTION = (0, 1, 2.834)  # pixels a millimetre: what libvips says where a file tells none
 KEEP_BYTES = 1 << 25  # of a picture that waits in memory; a bigger one waits on the disk
 BLOCK_ROWS = 16  # blocks are multiples of it, so that they end where the cells of a JPEG end
 
@@ -149,7 +152,7 @@ class ImageSource:
             # A quiet half-picture is worse than none: what the decoder calls an error is one.
             options = {"access": "sequential", "fail_on": "error"} | ({"n": -1} if codec.frames else {})
             image = getattr(vips.Image, f"{codec.loader}_source")(self._bytes(codec.mapped), **options)
-            whole = codec.whole or "interlaced" in image.get_fields()  # no row is whole before the last pass
+            whole = codec.whole or image.get_typeof("interlaced")  # no row is whole before the last pass
             height = image.get_page_height()
             _check_size(image.width, height, height, most_whole if whole else most)
             _check_size(image.width, height, image.height, most)
@@ -249,8 +252,10 @@ class ImageSink:
         return image
 
     @property
-    def _upright(self) -> bool:
-        return "orientation" not in self._source.fields or self._source.fields["orientation"].get() == 1
+    def _bare(self) -> bool:
+        """Whether there is nothing to say in EXIF."""
+        fields = self._source.fields
+        return "exif-data" not in fields and ("orientation" not in fields or fields["orientation"].get() == 1)
 
     def _pixels(self):
         width, channels = self._traits.width, self._source.header.channels
@@ -264,19 +269,37 @@ class ImageSink:
         codec = CODECS[self._traits.format]
         if codec.saver:
             options = codec.options(self._traits)
-            if "exif-data" not in self._source.fields and self._upright:
+            if self._bare or self._traits.format == self._source.traits.format == "jpeg":
                 options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
             if self._traits.format == "webp" and self._traits.frames > 1:
                 from denoise_cli.media import webp
 
                 webp.save(image, self._target, options)
                 return
-            getattr(image, f"{codec.saver}_target")(vips.target(self._target.fileno()), **options)
+            save = getattr(image, f"{codec.saver}_target")
+            if mend := self._mend():
+                with vips.Mending(self._target.fileno(), mend) as target:
+                    save(target, **options)
+            else:
+                save(vips.target(self._target.fileno()), **options)
         else:
             from denoise_cli.media import pillow
 
             array = image.numpy().reshape(image.height, image.width, image.bands)
             pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
+
+    def _mend(self) -> Callable[[bytes], bytes | None] | None:
+        """What is to become of the first bytes that libvips writes; None: they are as they should be."""
+        source, format = self._source, self._traits.format
+        if format == "png" and source.traits.format == "png":
+            return partial(heads.with_chunks, extra=heads.kept(source.file))
+        if format == "jpeg" and source.traits.format == "jpeg":
+            return partial(heads.with_segments, extra=heads.segments(source.file))
+        if format == "jpeg" and self._traits.colour != "CMYK" and self._bare:
+            image = source._image
+            unit = "in" if not any(math.isclose(image.xres, value) for value in NO_RESOLUTION) else None
+            return partial(heads.with_segments, extra=heads.jfif((image.xres, image.yres), unit))
+        return None
 
 
 def open_image(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> ImageSource:

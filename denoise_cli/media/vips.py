@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,19 +78,65 @@ def target(fd: int):
     return pyvips.Target.new_to_descriptor(fd)
 
 
+class Mending:
+    """Write to an open file as `target` does, but put what `mend` makes of the first bytes in their place.
+
+    It is called with all that there is so far, and gives None for as long as it needs more. An exception cannot
+    pass through C: it is raised where the ``with`` ends.
+    """
+
+    def __init__(self, fd: int, mend: Callable[[bytes], bytes | None]):
+        os.lseek(fd, 0, os.SEEK_SET)
+        self._fd, self._mend, self._held = fd, mend, b""
+        self._mended = False
+        self._error: Exception | None = None
+        self.target = pyvips.TargetCustom()
+        self.target.on_write(self._write)
+
+    def _write(self, data: bytes) -> int:
+        try:
+            whole: bytes | None = data
+            if not self._mended:
+                self._held += bytes(data)
+                whole = self._mend(self._held)
+                self._mended = whole is not None
+            view = memoryview(whole or b"")
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except Exception as error:
+            self._error = self._error or error
+            return -1
+        return len(data)
+
+    def __enter__(self):
+        return self.target
+
+    def __exit__(self, kind: type | None, *raised: object) -> None:
+        if self._error is not None:
+            raise self._error
+        if kind is None and not self._mended:
+            raise ValueError("no pixels were written")
+
+
 def fields(image) -> dict[str, Any]:
-    """All metadata of an image as libvips' own values, so that bytes which are no UTF-8 come through whole."""
+    """All metadata of an image as libvips' own values, so that names and values which are no UTF-8 come through."""
     found = {}
-    for name in image.get_fields():
+    names = pyvips.vips_lib.vips_image_get_fields(image.pointer)
+    position = 0
+    while names[position] != pyvips.ffi.NULL:
+        name = pyvips.ffi.string(names[position])
         value = GValue()
-        if pyvips.vips_lib.vips_image_get(image.pointer, name.encode(), value.pointer) == 0:
-            found[name] = value
+        if pyvips.vips_lib.vips_image_get(image.pointer, name, value.pointer) == 0:
+            found[os.fsdecode(name)] = value
+        pyvips.glib_lib.g_free(names[position])
+        position += 1
+    pyvips.glib_lib.g_free(names)
     return found
 
 
 def set_field(image, name: str, value: Any) -> None:
     """Attach what ``fields`` found to an image that nobody else holds yet."""
-    pyvips.vips_lib.vips_image_set(image.pointer, name.encode(), value.pointer)
+    pyvips.vips_lib.vips_image_set(image.pointer, os.fsencode(name), value.pointer)
 
 
 def from_array(rows: np.ndarray):

@@ -56,8 +56,8 @@ class Frame:
 
 def save(image, target: Target, options: dict[str, Any]) -> None:
     """Write an image of several pages, each with its own delay in the field ``delay``, in ms."""
-    count, fields = image.height // image.get_page_height(), image.get_fields()
-    delays = [*(image.get("delay") if "delay" in fields else ())][:count]
+    count = image.height // image.get_page_height()
+    delays = [*(image.get("delay") if image.get_typeof("delay") else ())][:count]
     delays += [EVEN] * (count - len(delays))
     image = image.copy()
     image.set_type(vips.GValue.array_int_type, "delay", [EVEN] * count)
@@ -67,7 +67,7 @@ def save(image, target: Target, options: dict[str, Any]) -> None:
     chunks = list(_chunks(memoryview(file.read())[12:]))
     if not any(kind == b"ANMF" for kind, _ in chunks):
         size = image.width, image.get_page_height()
-        chunks = list(_animated(chunks, size, count, image.get("loop") if "loop" in fields else 0))
+        chunks = list(_animated(chunks, size, count, image.get("loop") if image.get_typeof("loop") else 0))
     file.seek(0)
     file.truncate()
     file.write(bytes(12))

@@ -1,0 +1,108 @@
+"""What libvips leaves out or rewrites at the beginning of a PNG or a JPEG: gamma, texts, EXIF, the resolution.
+
+    signature IHDR | gAMA cHRM eXIf tEXt ... of the source | IDAT ... IEND
+    SOI | JFIF, EXIF, comment of the source | ICC, XMP, IPTC by libvips ... EOI
+
+libvips reads of a PNG what stands before the pixels, cuts keywords off at the first space, and knows nothing of
+gamma and of HDR; of EXIF it writes what it understands, without a maker's notes. So whatever does not depend on how
+pixels are stored is copied as it stands, wherever it stood.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+SIGNATURE = 8  # bytes of a PNG before its first chunk
+LONGEST = 1 << 26  # bytes of all chunks that are kept
+# PNG, third edition, chapter 11; of each but the texts there is one.
+COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
+TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+KEPT = {*COLOUR, *TEXTS, b"eXIf", b"pHYs"}
+SOI = b"\xff\xd8"
+JFIF, EXIF, COMMENT = b"\xff\xe0JFIF\0", b"\xff\xe1Exif\0", b"\xff\xfe"
+ENDS = {0x00, 0x01, *range(0xC0, 0xC4), *range(0xC5, 0xCC), *range(0xCD, 0xDB)}  # of what stands before the pixels
+UNITS = {None: 0, "in": 1, "cm": 2}  # of a JFIF; 0: only the shape of a pixel is known
+PER_MM = {"in": 25.4, "cm": 10.0}
+
+
+def kept(file: BinaryIO) -> bytes:
+    """The chunks of a PNG that hold for a copy of other pixels, end to end; damaged ones are left out."""
+    found: list[bytes] = []
+    seen: set[bytes] = set()
+    room, position = LONGEST, SIGNATURE
+    while True:
+        file.seek(position)
+        head = file.read(8)
+        if len(head) < 8 or (name := head[4:]) == b"IEND":
+            return b"".join(found)
+        size = int.from_bytes(head[:4], "big")
+        if _goes_along(name) and not (name in seen and name not in TEXTS) and size <= room:
+            body = file.read(size)
+            crc = file.read(4)
+            if len(body) == size and crc == struct.pack(">I", zlib.crc32(name + body)):
+                found.append(head + body + crc)
+                seen.add(name)
+                room -= size
+        position += 12 + size
+
+
+def _goes_along(name: bytes) -> bool:
+    """Whether a chunk is among those kept, or is a private one whose name says that it may be copied."""
+    private = name.isalpha() and name[:2].islower() and name[3:].islower()
+    return name in KEPT or private
+
+
+def with_chunks(start: bytes, extra: bytes) -> bytes | None:
+    """The start of a PNG with other chunks before its pixels; None where that does not reach so far yet."""
+    position = SIGNATURE
+    for name, size in _chunks(start):
+        if name == b"IDAT":
+            return start[: SIGNATURE + 25] + extra + start[position:]  # 25 bytes of IHDR
+        position += 12 + size
+    return None
+
+
+def _chunks(start: bytes) -> Iterator[tuple[bytes, int]]:
+    position = SIGNATURE
+    while position + 8 <= len(start):
+        size = int.from_bytes(start[position : position + 4], "big")
+        yield start[position + 4 : position + 8], size
+        position += 12 + size
+
+
+def segments(file: BinaryIO) -> bytes:
+    """The JFIF segment of a JPEG, those of its EXIF (a long one has several), and its comments, end to end."""
+    found: list[bytes] = []
+    position = len(SOI)
+    while True:
+        file.seek(position)
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] in ENDS:
+            return b"".join(found)
+        if head[1] == 0xFF:  # a byte to fill up with
+            position += 1
+            continue
+        size = int.from_bytes(head[2:], "big")
+        body = file.read(size - 2) if size >= 2 else b""
+        if len(body) < size - 2 or size < 2:
+            return b"".join(found)
+        kind = next((kind for kind in (JFIF, EXIF, COMMENT) if (head[:2] + body).startswith(kind)), None)
+        if kind is not None and not (kind == JFIF and found):  # it is the first one, where it is there
+            found.append(head + body)
+        position += 2 + size
+
+
+def with_segments(start: bytes, extra: bytes) -> bytes | None:
+    """The start of a JPEG with other segments before its own; None where there is none yet."""
+    return start[: len(SOI)] + extra + start[len(SOI) :] if len(start) >= len(SOI) else None
+
+
+def jfif(per_mm: tuple[float, float], unit: str | None) -> bytes:
+    """A JFIF segment; ``unit``: "in", "cm", or None where the resolution is not known."""
+    density = [round(value * PER_MM[unit]) if unit else 1 for value in per_mm]
+    if not all(1 <= value <= 0xFFFF for value in density):
+        density, unit = [1, 1], None
+    return struct.pack(">2sH5sHBHHBB", b"\xff\xe0", 16, b"JFIF\0", 0x0101, UNITS[unit], *density, 0, 0)

@@ -43,6 +43,7 @@ BEFORE = [
     chunk(b"pHYs", struct.pack(">IIB", 11_811, 5_906, 1)),
     chunk(b"tEXt", b"Creation Time\0caf\xe9 \xa9"),
     chunk(b"tEXt", b"caf\xe9\0no UTF-8 in a name"),
+    chunk(b"zTXt", b"\x94" * 30 + b"\0\0" + zlib.compress(b"no Latin-1 that anybody prints")),
     chunk(b"iTXt", b"Title\0\0\0\0\0" + "Ü".encode()),
     chunk(b"prVt", b"private, safe to copy"),
 ]

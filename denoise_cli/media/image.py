@@ -269,7 +269,9 @@ class ImageSink:
         codec = CODECS[self._traits.format]
         if codec.saver:
             options = codec.options(self._traits)
-            if self._bare or self._traits.format == self._source.traits.format == "jpeg":
+            if self._traits.format == self._source.traits.format == "png":
+                options["keep"] = 0  # see _mend: all goes along as it stands, keywords that libvips refuses too
+            elif self._bare or self._traits.format == self._source.traits.format == "jpeg":
                 options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
             if self._traits.format == "webp" and self._traits.frames > 1:
                 from denoise_cli.media import webp

@@ -11,6 +11,7 @@ number or the size of files. What is computed depends on neither threads nor bat
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +32,7 @@ from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
 from denoise_cli.verdict import Verdict
-from denoise_cli.workers import TILE, Choice, Options, Tile, Workers
+from denoise_cli.workers import TILE, WINDOW, Choice, Options, Tile, Workers
 
 if TYPE_CHECKING:
     from denoise_cli.media.containers import AudioOptions
@@ -39,10 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
 
-# A picture larger than this is read in windows of rows, one or two of which are in memory, with their results, so
-# its tiles are smaller. With two threads the whole process then stays under 700 MB.
-WINDOW = 28_000_000  # samples, halo and channels counted
-WINDOW_TILE = 1000
+WINDOW_TILE = 1000  # side of a tile of a picture that is read in windows
 BUSY = 4  # tiles a thread: a window of so many keeps the threads busy, and the next one need not be read meanwhile
 
 
@@ -178,19 +176,30 @@ def _windows(
     card = session.card
     rows, columns = plan(header, card.halo, card.multiple, options.tile)
     blocks = iter(blocks)
-    for _ in range(header.frames):
-        ahead: _Window | None = None
-        for cut, data in tiles.windows(blocks, rows):
-            behind, ahead = ahead, _Window(cut, data, header, columns, session, workers)
-            del data  # else it lives until the next window has been read
-            if behind is not None:
-                yield behind.join(options.strength)
-                del behind
-            if len(ahead.tiles) >= BUSY * len(workers.threads):
-                yield ahead.join(options.strength)
-                ahead = None
-        if ahead is not None:
-            yield ahead.join(options.strength)
+    size = max(cut.high - cut.low for cut in rows) * header.width * header.channels
+    held: deque[_Window] = deque()
+    taken = 0  # windows that there is room for
+
+    def serve(keep: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        nonlocal taken
+        while len(held) > keep:
+            yield held.popleft().join(options.strength)
+            workers.room.give(size)
+            taken -= 1
+
+    try:
+        for _ in range(header.frames):
+            windows = tiles.windows(blocks, rows)
+            for _ in rows:
+                if not (held and workers.room.take(size, wait=False)):
+                    yield from serve(0)
+                    workers.room.take(size, wait=True)
+                taken += 1
+                held.append(_Window(*next(windows), header, columns, session, workers))
+                yield from serve(0 if len(held[-1].tiles) >= BUSY * len(workers.threads) else 1)
+            yield from serve(0)
+    finally:
+        workers.room.give(size * taken)
     for _ in blocks:  # nothing is left, but the source may have found by now that its file is cut short
         pass
 

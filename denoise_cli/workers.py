@@ -22,6 +22,9 @@ from denoise_cli.session import Session
 from denoise_cli.signal import Header
 
 TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
+# A picture larger than this is read in windows of rows, one or two of which are in memory, with their results, so
+# its tiles are smaller. With two threads the whole process then stays under 700 MB.
+WINDOW = 28_000_000  # samples, halo and channels counted
 NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables", "series": "series"}
 
 
@@ -82,6 +85,41 @@ class Tile:
         return self.session is other.session and self.x.shape == other.x.shape
 
 
+class Room:
+    """How many samples of windows may be in memory at once, over all files: a folder of large photographs is many.
+
+    Whoever holds none is always let in at last, for others hold only while they are served; whoever holds some must
+    not wait for more, but go on with what there is.
+    """
+
+    def __init__(self, samples: int):
+        self._free, self._taken = samples, 0
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def take(self, samples: int, *, wait: bool) -> bool:
+        """Take room for so many; alone, one may take any number. Raises Stopped where the run has ended."""
+        with self._changed:
+            while not self._closed and self._taken and samples > self._free - self._taken:
+                if not wait:
+                    return False
+                self._changed.wait()
+            if self._closed:
+                raise Stopped
+            self._taken += samples
+            return True
+
+    def give(self, samples: int) -> None:
+        with self._changed:
+            self._taken -= samples
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 class Workers:
     """N threads that batch waiting tiles of one model and of equal shape into one call of its session."""
 
@@ -98,6 +136,7 @@ class Workers:
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch  # None: by the device of the model
         threads = options.threads or len(os.sched_getaffinity(0))
+        self.room = Room(WINDOW * max(2, threads))
         self.waiting: deque[Tile] = deque()
         self.changed = threading.Condition()
         self.stopped = False
@@ -176,6 +215,7 @@ class Workers:
 
     def stop(self) -> None:
         """End the threads, in the midst of a call where the session can; tiles still waiting fail with Stopped."""
+        self.room.close()
         with self.changed:
             self.stopped = True
             for tile in self.waiting:

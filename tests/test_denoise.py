@@ -15,13 +15,14 @@ import pytest
 from conftest import read_png, scene, write_png
 from PIL import Image
 
-from denoise_cli import denoise
+from denoise_cli import denoise, workers
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options, array
 from denoise_cli.errors import BackendError, NoSpaceError, OutOfMemory, UsageError
 from denoise_cli.media import files
+from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
-from denoise_cli.workers import Tile, Workers
+from denoise_cli.workers import Room, Tile, Workers
 
 
 class Fake:
@@ -337,3 +338,73 @@ def test_a_thread_that_waits_for_tiles_holds_none(session):
         assert there() is None
     finally:
         workers.stop()
+
+
+def test_whoever_holds_room_is_not_let_wait_for_more_and_whoever_holds_none_is_let_in():
+    room = Room(10)
+    assert room.take(25, wait=True), "alone, any number"
+    assert not room.take(1, wait=False)
+    entered = threading.Event()
+    waiting = threading.Thread(target=lambda: (room.take(4, wait=True), entered.set()))
+    waiting.start()
+    assert not entered.wait(0.05)
+    room.give(25)
+    assert entered.wait(5)
+    assert room.take(6, wait=False)
+    assert not room.take(1, wait=False)
+    waiting.join()
+
+
+def test_a_run_that_ends_lets_nobody_wait_for_room():
+    room, ended = Room(1), []
+    room.take(1, wait=True)
+
+    def wait() -> None:
+        with pytest.raises(Stopped):
+            room.take(1, wait=True)
+        ended.append(True)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    room.close()
+    waiting.join(5)
+    assert ended == [True]
+
+
+def test_windows_of_many_files_at_once_have_room_together_and_a_bad_file_gives_its_own_back(job, monkeypatch):
+    x = scene(96, 40)
+    monkeypatch.setattr(workers, "WINDOW", one := 3 * 40 * 48)  # of a window and its halo; two have room
+    held = most = 0
+    lock = threading.Lock()
+
+    class Watched(Room):
+        def take(self, samples, *, wait):
+            nonlocal held, most
+            taken = super().take(samples, wait=wait)
+            with lock:
+                held += samples * taken
+                most = max(most, held)
+            return taken
+
+        def give(self, samples):
+            nonlocal held
+            with lock:
+                held -= samples
+            super().give(samples)
+
+    def change(tile):
+        if tile.min() < 0.001:
+            raise RuntimeError("a bad file")
+        return 1 - tile
+
+    monkeypatch.setattr(workers, "Room", Watched)
+    bad = x.copy()
+    bad[:, 60] = 0
+    x = x.clip(0.02, 1)
+    jobs = [job(f"{n}.png", bad if n % 3 == 1 else x) for n in range(12)]
+    results = list(denoise.run(jobs, Fake(change, halo=8), Options(tile=64, threads=2)))
+    assert sum(result.error is None for result in results) == 8
+    assert 0 < most <= 2 * one
+    assert held == 0
+    for made in (made for made in jobs if made.target.exists()):
+        assert np.array_equal(read_png(made.target), 255 - read_png(made.source))

@@ -112,6 +112,8 @@ def decode(
     halves = Halves(shipped.locate(model), device)
     found = latents.read(source, halves.card)
     targets = [output] if stacked else latents.targets(found.names, output)
+    if not stacked:
+        files.refuse_links(output, targets)
     todo = set(_to_write(targets, on_exists, quiet))
     if not todo:
         return

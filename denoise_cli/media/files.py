@@ -272,6 +272,13 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
     return todo, skipped
 
 
+def refuse_links(folder: Path, targets: Iterable[Path]) -> None:
+    """Raise RefusedError where a link to a folder stands between `folder` and a target below it."""
+    inside: set[Path] = set()
+    for target in targets:
+        _refuse_links(target, len(target.relative_to(folder).parts) - 1, inside)
+
+
 def _refuse_links(target: Path, depth: int, inside: set[Path]) -> None:
     """Refuse a target if one of the `depth` folders above it is a link: it might lead out of the output folder."""
     for folder in list(target.parents)[:depth]:

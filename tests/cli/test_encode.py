@@ -49,6 +49,18 @@ def test_a_folder_there_and_back(command, latent_model, pictures, tmp_path, suff
     assert (tmp_path / "out" / "a.png").exists()
 
 
+def test_decode_writes_nothing_through_a_link_below_its_folder(command, latent_model, pictures, tmp_path):
+    z, elsewhere = tmp_path / "z.npz", tmp_path / "elsewhere"
+    assert command("encode", pictures, "-o", z, "-m", latent_model).code == 0
+    elsewhere.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(elsewhere)
+    done = command("decode", z, "-m", latent_model, "-o", tmp_path / "out")
+    assert (done.code, "is a link" in done.err, done.err.count("\n")) == (2, True, 1)
+    assert not list(elsewhere.iterdir())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sub"]
+
+
 def test_an_array_file_there_and_back(command, latent_model, tmp_path):
     x = (np.stack([scene(8, 8, 1, seed=n)[0] for n in range(5)]) * 255).round().astype(np.uint8)
     np.savez(tmp_path / "x.npz", x_train=x[:2], x_test=x)

@@ -32,13 +32,13 @@ from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
 from denoise_cli.verdict import Verdict
-from denoise_cli.workers import TILE, WINDOW, Choice, Options, Tile, Workers
+from denoise_cli.workers import TILE, WINDOW, Choice, Options, Tile, Workers, threads_of
 
 if TYPE_CHECKING:
     from denoise_cli.media.containers import AudioOptions
     from denoise_cli.media.table import TableSource
 
-__all__ = ["TILE", "Options", "array", "plan", "run", "signal"]
+__all__ = ["TILE", "Options", "array", "plan", "run", "signal", "spread"]
 
 WINDOW_TILE = 1000  # side of a tile of a picture that is read in windows
 BUSY = 4  # tiles a thread: a window of so many keeps the threads busy, and the next one need not be read meanwhile
@@ -219,6 +219,15 @@ def plan(header: Header, halo: int, multiple: int, tile: int) -> tuple[list[tile
             header.width, max(side * side // (core + 2 * halo) - 2 * halo, multiple), halo, multiple
         )
     return rows, columns
+
+
+def spread(header: Header, card: ModelCard, options: Options) -> int:
+    """Threads for each tile of a file that is the only one: all, where it has one tile."""
+    if header.kind != "image" or header.length is None:
+        return 1
+    rows, columns = plan(header, card.halo, card.multiple, options.tile)
+    samples = sum(1 if len(group) == card.channels else len(group) for group in header.groups)
+    return max(1, threads_of(options) // (len(rows) * len(columns) * samples * header.frames))
 
 
 class _Window:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from denoise_cli import processor, shipped
-from denoise_cli.card import PRECISIONS
+from denoise_cli.card import PRECISIONS, ModelCard
 from denoise_cli.errors import ModelError, UsageError, choice
-from denoise_cli.session import Session, has_cuda, parse_device
+from denoise_cli.session import Session, has_cuda, parse_device, tried
 from denoise_cli.signal import Header
 
 
@@ -53,14 +53,17 @@ class Models:
         device: str = "auto",
         kinds: Iterable[str] = (),
         on_open: Callable[[Session], None] = lambda session: None,
+        spread: Callable[[Header, ModelCard], int] = lambda header, card: 1,
     ):
         """`kinds` are those of the files that will come, as far as known.
+
+        `spread` says how many threads share a call, by the header of the first file that a model serves.
 
         What would fail for every one of them fails here: raises BackendError without a runtime or the device,
         ModelError where the model or its form in this precision is missing.
         """
         has_cuda(device)
-        self._device, self._on_open = device, on_open
+        self._device, self._on_open, self._spread = device, on_open, spread
         names = [model] if model is not None else [name for kind in kinds for name in shipped.FOR.get(kind, ())]
         self._precision, self._paths = precision, {name: choose(name, precision, device) for name in names}
         self._opened: dict[str, Session] = {}
@@ -75,14 +78,15 @@ class Models:
     def __call__(self, header: Header) -> Session:
         if self.only is not None:
             return self.only
-        session = self._session(shipped.default(header))
+        session = self._session(shipped.default(header), header)
         self._served.add(session.card.name)
         return session
 
-    def _session(self, name: str) -> Session:
+    def _session(self, name: str, header: Header | None = None) -> Session:
         if name not in self._opened:
-            path = self._paths.get(name) or choose(name, self._precision, self._device)
-            self._opened[name] = Session(path, self._device)
+            file = tried(self._paths.get(name) or choose(name, self._precision, self._device))
+            threads = 1 if header is None else self._spread(header, file.card)
+            self._opened[name] = Session(file, self._device, threads)
             self._on_open(self._opened[name])
         return self._opened[name]
 

@@ -1,7 +1,8 @@
 """A model, opened: the only file that imports onnxruntime.
 
 One session serves N Python threads that call it at the same time, each on one core: onnxruntime releases
-the GIL, and N calls in parallel scale better than one call on N threads (1.9 against 1.8 on two cores).
+the GIL, and N calls in parallel scale better than one call on N threads (1.9 against 1.8 on two cores). Where there
+are fewer calls than cores, as for one small picture, a call has several (`threads`).
 
 A model file is hostile until checked: its contents, by model_file.py; then, unless it ships with the tool, what it
 computes, by a first run in a sandbox; then every output. All sessions together get half of the machine's memory.
@@ -30,6 +31,11 @@ MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (o
 NO_CUDA = 'device "cuda" is not to be had: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
 
 
+# Nets of nothing but convolutions: each value is summed in one order, on any number of threads. In products of
+# matrices it is not.
+CONVOLUTIONS = ("unet", "dncnn")
+
+
 def parse_device(device: str) -> tuple[str, int]:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` -> (name, index); raises UsageError for anything else."""
     name, colon, index = device.partition(":")
@@ -45,13 +51,15 @@ class Session:
     samples, and (N, C, T) for series; in those two a value that is missing is NaN.
 
     A path is checked, and tried unless it is that of a model that ships; a ModelFile is opened as it is.
+    `threads` of the processor share a call of a model that gives the same bits then; any other has one.
     Raises ModelError for a file that is not a model of ours or lies about itself, BackendError where
     the runtime or the named device is missing.
     """
 
-    def __init__(self, model: Path | ModelFile, device: str = "auto"):
+    def __init__(self, model: Path | ModelFile, device: str = "auto", threads: int = 1):
         name, index = parse_device(device)
         file = model if isinstance(model, ModelFile) else tried(model)
+        self._threads = threads if file.card.arch in CONVOLUTIONS else 1
         cuda = has_cuda(device)
         self._runtime = _runtime()
         self.path, self.card = file.path, file.card
@@ -72,7 +80,7 @@ class Session:
         if len(providers) == 1:  # a GPU has a limit of its own
             _bound_memory()
             options.add_session_config_entry("session.use_env_allocators", "1")
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors come as exceptions; nothing is printed beside them
         options.enable_mem_pattern = False  # tiles differ in shape; a plan for each would be kept

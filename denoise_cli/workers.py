@@ -69,6 +69,10 @@ class Options:
             )
 
 
+def threads_of(options: Options) -> int:
+    return options.threads or len(os.sched_getaffinity(0))
+
+
 Choice = Session | Callable[[Header], Session]  # one for every file, or which one for a file
 
 
@@ -135,7 +139,7 @@ class Workers:
             self._models = models
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch  # None: by the device of the model
-        threads = options.threads or len(os.sched_getaffinity(0))
+        threads = threads_of(options)
         self.room = Room(WINDOW * max(2, threads))
         self.waiting: deque[Tile] = deque()
         self.changed = threading.Condition()

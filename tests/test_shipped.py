@@ -50,6 +50,34 @@ def test_every_model_is_packed_into_the_wheel():
     assert shipped.FOLDERS[0].name == "_models"
 
 
+@pytest.mark.parametrize("name", shipped.FOR["image"])
+def test_threads_that_share_a_tile_change_no_bit_of_it(name):
+    one, *others = (Session(shipped.locate(name), "cpu", threads) for threads in (1, 2, 3))
+    for height, width in ((512, 512), (8, 8), (264, 40)):
+        x = scene(height, width, one.card.channels)[None]
+        assert all(np.array_equal(one(x), other(x)) for other in others)
+
+
+def test_a_model_whose_bits_depend_on_threads_has_one():
+    x = 0.1 * np.random.default_rng(0).standard_normal((1, 1, 256 * 200), dtype=np.float32)
+    one, many = (Session(shipped.locate("speech"), "cpu", threads) for threads in (1, 4))
+    assert np.array_equal(one(x), many(x))
+
+
+@pytest.mark.parametrize(
+    ("size", "threads", "each"),
+    [((3, 512, 512), 4, 4), ((3, 512, 512), 1, 1), ((1, 512, 512), 6, 6), ((3, 1500, 1500), 8, 2),
+     ((3, 6000, 6000), 8, 1), ((4, 512, 512), 4, 1)],
+)  # fmt: skip
+def test_the_only_file_spreads_its_tiles_over_the_threads(session, size, threads, each):
+    header, options = Header.picture(size), denoise.Options(threads=threads)
+    assert denoise.spread(header, session.card, options) == each
+    opened = []
+    models = Models(None, device="cpu", on_open=opened.append, spread=lambda h, card: each)
+    assert models(header)._threads == each
+    assert opened[0] is models(header)
+
+
 def test_the_card_tells_how_the_model_was_made(session):
     card = session.card
     assert card.command.startswith("denoise train ")

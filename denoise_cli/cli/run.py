@@ -16,9 +16,11 @@ from denoise_cli.cli import screen
 from denoise_cli.errors import DenoiseError, NoSpaceError, RefusedError, UsageError, printable
 
 if TYPE_CHECKING:
+    from denoise_cli.card import ModelCard
     from denoise_cli.media.files import Job
     from denoise_cli.pipeline import Result
     from denoise_cli.session import Session
+    from denoise_cli.signal import Header
 
 
 def run(
@@ -171,7 +173,11 @@ def run(
             screen.say("the GPU could not be opened; running on the processor")
 
     kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
-    models = Models(model, precision, device, kinds, opened)
+
+    def spread(header: Header, card: ModelCard) -> int:
+        return denoise.spread(header, card, settings) if len(todo) == 1 else 1
+
+    models = Models(model, precision, device, kinds, opened, spread)
     if std is not None or flag_anomalies:
         models.open()  # what no model of ours takes is refused before an output folder is made
     began = time.perf_counter()

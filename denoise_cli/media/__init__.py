@@ -1,10 +1,12 @@
 """Files as streams of blocks: the right Source and Sink for each kind of file.
 
-files.py    find inputs, name targets            beside.py      write beside, then rename
-image.py    pictures through libvips             pillow.py      pictures that only Pillow reads
-webp.py     animations, frame for frame          vips.py        libvips, set up once
-audio.py    recordings through libsndfile        chunks.py      headers that lie about their length
-formats.py  what pictures can be                 containers.py  what recordings can be
+files.py    find inputs, name targets                 beside.py      write beside, then rename
+image.py    pictures read, image_sink.py: written     formats.py     what pictures can be
+vips.py     libvips, set up once                      pillow.py      pictures that only Pillow reads
+webp.py     animations, frame for frame               heads.py       what stands before the pixels
+audio.py    recordings read, audio_sink.py: written   containers.py  what recordings can be
+sndfile.py  libsndfile, set up once                   chunks.py      headers that lie about their length
+ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples
 table.py    tables and series, which layout.py describes; delimited.py, matrices.py, parquet.py read them
 """
 

@@ -14,31 +14,26 @@ its block ends in silence, of 2040 frames at most.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoise_cli.errors import InputError, OutputError
-from denoise_cli.media import ancillary, containers, mp3, ogg, sndfile
-from denoise_cli.media.beside import Target, open_input, printable, writing
+from denoise_cli.errors import InputError
+from denoise_cli.media import containers, mp3, ogg, sndfile
+from denoise_cli.media.audio_sink import AudioSink
+from denoise_cli.media.beside import Target, open_input, printable
 from denoise_cli.media.chunks import Head, honest
-from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions, Stored
-from denoise_cli.media.levels import check, to_levels
+from denoise_cli.media.containers import CONTAINERS, AudioOptions, Stored
 from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import FLOAT_LIMIT
 from denoise_cli.signal import Header, Signal, gather
 
-if TYPE_CHECKING:
-    from denoise_cli.media.resample import Resampler
-
 __all__ = ["AudioOptions", "AudioSink", "AudioSource", "open_audio", "read"]
 
 BLOCK = 1 << 16  # frames
-DITHER_SEED = 0
 
 
 class AudioSource:
@@ -138,120 +133,6 @@ class AudioSource:
     def close(self) -> None:
         self._reader.close()
         self.file.close()
-
-
-class AudioSink:
-    """A recording in the making; a ``Sink``.
-
-    It is written through as it comes, except where ``clip="rescale"`` asks for its peak first: then it waits, as
-    float32, in an unnamed file. Samples are dithered where the output is coarser than the input, and only there,
-    so that silence stays silent.
-    """
-
-    def __init__(self, source: AudioSource, target: Target, options: AudioOptions, *, format: str | None = None):
-        self._source, self._target = source, target
-        stored = source.stored
-        self._plan = plan = containers.plan(format or stored.format, stored, options)
-        self._bits = BITS.get(plan.subtype, 16)
-        coarser = self._bits < BITS.get(stored.subtype, 16)
-        self._dither = np.random.default_rng(DITHER_SEED) if coarser else None
-        self._received = self._written = 0  # frames, before and after resampling
-        self._peak = 0.0
-        self._spool: BinaryIO | None = None
-        self._kept = ancillary.Kept(source.file)
-        self._comments: bytes | None = None
-        self._resampler: Resampler | None = None
-        if plan.rate != stored.rate:
-            from denoise_cli.media.resample import Resampler
-
-            self._resampler = Resampler(stored.rate, plan.rate, stored.channels)
-        with writing(target, sndfile.reason):
-            self._writer = self._open()
-            if options.clip == "rescale":
-                self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
-
-    def write(self, block: np.ndarray) -> None:
-        with writing(self._target, sndfile.reason):
-            frames = block[:, :, 0].T
-            self._received += len(frames)
-            step = self._resampler.step if self._resampler else BLOCK
-            for start in range(0, len(frames), step):
-                part = np.ascontiguousarray(frames[start : start + step], np.float32)
-                self._take(self._resampler.push(part) if self._resampler else part)
-
-    def commit(self) -> None:
-        with writing(self._target, sndfile.reason):
-            if self._received != self._source.length:
-                raise ValueError(f"{self._received} of {self._source.length} frames were written")
-            if self._resampler is not None:
-                self._take(self._resampler.finish())
-            if self._spool is not None:
-                self._drain(self._spool)
-            self._writer.close()
-            if self._plan.major == "AIFF" and self._plan.frame == 1:
-                ancillary.recount(self._target.file, self._written)
-            self._kept.attach(self._target.file)
-            if self._plan.major == "OGG":
-                if self._comments is not None:
-                    ogg.recomment(self._target.file, self._comments)
-                ogg.renumber(self._target.file)
-            self._target.commit()
-        self._drop()
-
-    def discard(self) -> None:
-        self._drop()
-        self._target.discard()
-
-    def _open(self) -> sndfile.Writer:
-        plan, source = self._plan, self._source
-        container, same = CONTAINERS[plan.format], plan.format == source.stored.format
-        tags, room = source.tags if container.tags else {}, 0
-        if plan.format == "mp3":
-            start = mp3.tag(source.file) if same else mp3.written(source.tags)
-            self._target.file.write(start)
-            tags, room = {}, len(start)
-            self._kept = ancillary.find(source.file, "mp3", 1) if same else self._kept
-        elif same and plan.major == "OGG":
-            self._comments = ogg.comments(source.file)
-        elif same:
-            self._kept = ancillary.find(source.file, plan.format, plan.rate / source.stored.rate)
-            tags, room = {} if self._kept.pieces else tags, self._kept.room
-        return sndfile.Writer(
-            sndfile.Port(self._target.file, base=room), plan, source.stored.channels,
-            source.stored.endian if same else "FILE", tags, container.quality,
-        )  # fmt: skip
-
-    def _take(self, frames: np.ndarray) -> None:
-        """Write resampled frames, or keep them until the peak is known."""
-        check(frames)
-        self._written += len(frames)
-        if self._plan.limit is not None and self._written * self._plan.frame > self._plan.limit:
-            raise OutputError(f"{self._target.name}: {containers.too_long(self._plan)}")
-        if self._spool is None:
-            self._put(frames)
-        else:
-            self._peak = max(self._peak, float(np.abs(frames).max(initial=0)))
-            self._spool.write(frames.data)
-
-    def _drain(self, spool: BinaryIO) -> None:
-        gain = np.float32(1 / max(1.0, self._peak))
-        channels = self._source.stored.channels
-        spool.seek(0)
-        while data := spool.read(4 * channels * BLOCK):
-            self._put(np.frombuffer(data, np.float32).reshape(-1, channels) * gain)
-
-    def _put(self, frames: np.ndarray) -> None:
-        if self._plan.subtype in FLOATING:
-            self._writer.write(frames)
-        elif self._plan.subtype in LOSSY:
-            self._writer.write(frames.clip(-1, 1))
-        else:
-            self._writer.write(to_levels(frames, int(self._bits), self._dither))
-
-    def _drop(self) -> None:
-        self._writer.drop()
-        if self._spool is not None:
-            self._spool.close()
 
 
 def open_audio(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> AudioSource:

@@ -9,31 +9,26 @@ Pixels are never rotated: the orientation tag is kept with the pixels it was wri
 
 from __future__ import annotations
 
-import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError
-from denoise_cli.media import heads, probe, vips
-from denoise_cli.media.beside import Target, open_input, printable, writing
-from denoise_cli.media.formats import CODECS, Traits, detect, fit
+from denoise_cli.media import probe, vips
+from denoise_cli.media.beside import Target, open_input, printable
+from denoise_cli.media.formats import CODECS, Traits, detect
+from denoise_cli.media.image_sink import ImageSink
 from denoise_cli.media.limits import Limits
-from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block, to_rows
+from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block
 from denoise_cli.signal import Header, Signal, gather
 
 LONGEST_FILE = 1 << 29  # bytes, of the formats that libvips reads into memory as they are
 BLOCK_SAMPLES = 1 << 23  # a picture up to this is one block: 2.8 megapixels of RGB, 32 MiB as float32
 STREAM_SAMPLES = 1 << 21  # a larger one comes in blocks of at most so many samples
-KEEP_ALL, KEEP_EXIF = 0b111111, 0b000001  # VipsForeignKeep
-NO_RESOLUTION = (0, 1, 2.834)  # pixels a millimetre: what libvips says where a file tells none
 KEEP_BYTES = 1 << 25  # of a picture that waits in memory; a bigger one waits on the disk
 BLOCK_ROWS = 16  # blocks are multiples of it, so that they end where the cells of a JPEG end
 
@@ -48,13 +43,6 @@ COLOURS = {  # libvips' interpretation -> ours, and its channels; what follows t
 }
 GROUPS = {"gray": ((0,),), "RGB": ((0, 1, 2),), "CMYK": ((0, 1, 2), (3,))}
 DTYPES = {"uchar": 8, "ushort": 16, "float": 32}
-
-# Fields that tell how the input was stored, not what it is; the output is stored in its own way.
-STRUCTURE = {
-    *("width", "height", "bands", "format", "coding", "interpretation", "xoffset", "yoffset", "xres", "yres"),
-    *("filename", "vips-loader", "vips-sequential", "palette", "gif-palette", "bits-per-sample", "interlaced"),
-    *("jpeg-multiscan", "jpeg-chroma-subsample", "heif-primary", "heif-compression", "heif-bitdepth"),
-}
 
 
 class ImageSource:
@@ -187,123 +175,6 @@ class ImageSource:
         self.file.close()
 
 
-class ImageSink:
-    """A picture in the making; a ``Sink``. A small one waits in memory, a big one in an unnamed file."""
-
-    def __init__(
-        self,
-        source: ImageSource,
-        target: Target,
-        *,
-        format: str | None = None,
-        depth: Literal[8, 16, "float"] | None = None,
-    ):
-        self._source, self._target = source, target
-        name = format or source.traits.format
-        wanted = source.traits.bits if depth is None else 32 if depth == "float" else depth
-        bits = fit(name, replace(source.traits, bits=wanted))
-        self._traits = replace(source.traits, format=name, bits=bits)
-        self._depth = DEPTHS[bits]
-        self._height = source.traits.height * source.traits.frames
-        self._written = 0  # rows
-        self._parts: list[np.ndarray] = []
-        self._spool: BinaryIO | None = None
-        if not source.is_small:
-            with writing(target, vips.reason):
-                self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
-
-    def write(self, block: np.ndarray) -> None:
-        with writing(self._target, vips.reason):
-            rows = to_rows(block, self._depth)
-            self._written += len(rows)
-            if self._spool is None:
-                self._parts.append(rows)
-            else:
-                self._spool.write(rows.data)
-
-    def commit(self) -> None:
-        with writing(self._target, vips.reason):
-            if self._written != self._height:
-                raise ValueError(f"{self._written} of {self._height} rows were written")
-            self._save(self._image())
-            self._target.commit()
-        self._drop()
-
-    def discard(self) -> None:
-        self._drop()
-        self._target.discard()
-
-    def _drop(self) -> None:
-        self._parts.clear()
-        if self._spool is not None:
-            self._spool.close()
-
-    def _image(self):
-        """Put together pixels, alpha and metadata."""
-        traits = self._traits
-        image = self._pixels()
-        if traits.alpha:
-            image = image.bandjoin(_rescaled(self._source.alpha(), self._source.depth, self._depth))
-        origin = self._source._image
-        image = image.copy(interpretation=_interpretation(traits), xres=origin.xres, yres=origin.yres)
-        for name, value in self._source.fields.items():
-            if name not in STRUCTURE:
-                vips.set_field(image, name, value)
-        return image
-
-    @property
-    def _bare(self) -> bool:
-        """Whether there is nothing to say in EXIF."""
-        fields = self._source.fields
-        return "exif-data" not in fields and ("orientation" not in fields or fields["orientation"].get() == 1)
-
-    def _pixels(self):
-        width, channels = self._traits.width, self._source.header.channels
-        if self._spool is None:
-            rows = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
-            return vips.from_array(rows)
-        self._spool.flush()
-        return vips.from_spool(self._spool.fileno(), (self._height, width, channels), np.dtype(self._depth.dtype))
-
-    def _save(self, image) -> None:
-        codec = CODECS[self._traits.format]
-        if codec.saver:
-            options = codec.options(self._traits)
-            if self._traits.format == self._source.traits.format == "png":
-                options["keep"] = 0  # see _mend: all goes along as it stands, keywords that libvips refuses too
-            elif self._bare or self._traits.format == self._source.traits.format == "jpeg":
-                options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
-            if self._traits.format == "webp" and self._traits.frames > 1:
-                from denoise_cli.media import webp
-
-                webp.save(image, self._target, options)
-                return
-            save = getattr(image, f"{codec.saver}_target")
-            if mend := self._mend():
-                with vips.Mending(self._target.fileno(), mend) as target:
-                    save(target, **options)
-            else:
-                save(vips.target(self._target.fileno()), **options)
-        else:
-            from denoise_cli.media import pillow
-
-            array = image.numpy().reshape(image.height, image.width, image.bands)
-            pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
-
-    def _mend(self) -> Callable[[bytes], bytes | None] | None:
-        """What is to become of the first bytes that libvips writes; None: they are as they should be."""
-        source, format = self._source, self._traits.format
-        if format == "png" and source.traits.format == "png":
-            return partial(heads.with_chunks, extra=heads.kept(source.file))
-        if format == "jpeg" and source.traits.format == "jpeg":
-            return partial(heads.with_segments, extra=heads.segments(source.file))
-        if format == "jpeg" and self._traits.colour != "CMYK" and self._bare:
-            image = source._image
-            unit = "in" if not any(math.isclose(image.xres, value) for value in NO_RESOLUTION) else None
-            return partial(heads.with_segments, extra=heads.jfif((image.xres, image.yres), unit))
-        return None
-
-
 def open_image(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> ImageSource:
     """Open a picture by its content.
 
@@ -363,18 +234,3 @@ def _check_size(width: int, height: int, rows: int, limit: int) -> None:
         frames = f", {rows // height} frames" if rows > height else ""
         size = f"{width} x {height} pixels{frames}"
         raise InputError(f"{size} are more than the limit of {limit:,} pixels; --max-pixels allows more")
-
-
-def _interpretation(traits: Traits) -> str:
-    if traits.colour == "gray":
-        return "grey16" if 8 < traits.bits <= 16 else "b-w"
-    if traits.colour == "RGB":
-        return {8: "srgb", 32: "scrgb"}.get(traits.bits, "rgb16")
-    return "cmyk" if traits.colour == "CMYK" else "multiband"
-
-
-def _rescaled(alpha, old: Depth, new: Depth):
-    if (old.scale, old.dtype) == (new.scale, new.dtype):
-        return alpha
-    scaled = alpha.cast("float") * ((new.levels or 1) / (old.scale or 1))
-    return (scaled.rint() * (1 << new.shift) if new.levels else scaled).cast(vips.FORMATS[np.dtype(new.dtype).name])

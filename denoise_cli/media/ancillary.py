@@ -172,14 +172,19 @@ def recount(file: BinaryIO, frames: int) -> None:
 
 
 def _blocks(file: BinaryIO, ratio: float) -> Iterator[Piece]:
-    position = len(mp3.tag(file)) + 4
-    last = False
+    position = len(mp3.tag(file))
+    length = file.seek(0, os.SEEK_END)
+    file.seek(position)
+    last = file.read(4) != b"fLaC"
+    position += 4
     while not last:
         file.seek(position)
         head = file.read(4)
         if len(head) < 4:
             return
         last, kind, size = bool(head[0] & 0x80), head[0] & 0x7F, int.from_bytes(head[1:], "big")
+        if position + 4 + size > length:
+            return
         if kind in (APPLICATION, COMMENT, PICTURE) or (kind == CUESHEET and ratio == 1):
             yield Piece(bytes([kind]) + head[1:], position + 4, size)
         position += 4 + size

@@ -95,7 +95,9 @@ def _headers(file: BinaryIO) -> tuple[list[bytes], int, int] | None:
             if length < 255:
                 whole += 1
                 packets.append(b"")
-        if whole == 1 and not first:
+        if not first:
+            if whole != 1 or packets[-1]:
+                return None  # the first page holds the first packet and nothing else
             first = position
             wanted = 3 if packets[0].startswith(b"\x01vorbis") else 2
         if whole >= wanted:

@@ -32,7 +32,7 @@ def start(init: Path | None) -> tuple[Path | None, dict[str, Any]]:
     from denoise_cli import shipped
     from denoise_cli.train import checkpoint
 
-    path = shipped.locate(str(init)) if not init.exists() and str(init) in shipped.names() else init
+    path = init if init.exists() or init.suffix else shipped.locate(str(init))
     return path, checkpoint.described(path)
 
 

@@ -136,7 +136,9 @@ def test_a_training_goes_on_from_a_model_as_it_was_made(command, clean, tmp_path
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "b", "--steps", 1, "--kind", "audio")
     assert (done.code, "unet is not a net for audio" in done.err) == (2, True)
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "d", "--steps", 1)
-    assert (done.code, done.err.count("\n"), "d: not a checkpoint" in done.err) == (3, 1, True)
+    assert (done.code, done.err.count("\n"), 'no model "d"' in done.err) == (3, 1, True)
+    done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "d.ckpt", "--steps", 1)
+    assert (done.code, done.err.count("\n"), "d.ckpt: not a checkpoint" in done.err) == (3, 1, True)
     assert not (tmp_path / "c.onnx").exists()
 
 

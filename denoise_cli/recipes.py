@@ -86,8 +86,8 @@ RECIPES: dict[str, Recipe] = {
             {**_DEEPER, "channels": 1, "gray": 0.0,
              "noise": ["|".join([_WHITE] * 6 + [_NONE, "camera", _SENT]), "quantise:p=0.8"],
              "max_time": "26m", "batch_size": 8, "patch": 160, "lr": 3e-3, "ema": 0.999, "seed": 12},
-            # As it was run: 2,063 steps on one thread, in float, of a processor without bfloat16; ten minutes of two
-            # cores with it. To its end in 40 minutes, then gone on from there (--resume).
+            # As it was run: 2,063 steps on one thread, in float, of a processor without bfloat16; ten minutes of
+            # two cores with it. To its end in 40 minutes, then gone on from there (--resume).
             {**_DEEPER, "channels": 1, "gray": 0.0,
              "noise": ["|".join([_WHITE] * 8 + [_NONE, "camera", _SENT]), "quantise:p=0.8"],
              "max_time": "105m", "batch_size": 8, "patch": 160, "lr": 2e-3, "ema": 0.998, "seed": 13},

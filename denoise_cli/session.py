@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import platform
 import re
 import reprlib
 import threading
@@ -31,9 +32,10 @@ MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (o
 NO_CUDA = 'device "cuda" is not to be had: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
 
 
-# Nets of nothing but convolutions: each value is summed in one order, on any number of threads. In products of
-# matrices it is not.
+# Nets of nothing but convolutions: in the blocked layout that onnxruntime gives them on x86 each value is summed in
+# one order, on any number of threads. In products of matrices, and in the plain layout, it is not.
 CONVOLUTIONS = ("unet", "dncnn")
+BLOCKED = ("x86_64", "AMD64")
 
 
 def parse_device(device: str) -> tuple[str, int]:
@@ -59,7 +61,8 @@ class Session:
     def __init__(self, model: Path | ModelFile, device: str = "auto", threads: int = 1):
         name, index = parse_device(device)
         file = model if isinstance(model, ModelFile) else tried(model)
-        self._threads = threads if file.card.arch in CONVOLUTIONS else 1
+        same = file.card.arch in CONVOLUTIONS and platform.machine() in BLOCKED
+        self._threads = threads if same else 1
         cuda = has_cuda(device)
         self._runtime = _runtime()
         self.path, self.card = file.path, file.card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,6 +193,34 @@ def test_comments_of_an_ogg_are_kept_as_they_were(tmp_path, format, size) -> Non
     assert np.array_equal(read(out), read(plain))
     for number, page in enumerate(pages(out)):
         assert struct.unpack_from("<III", page, ogg.SERIAL_AT) == (ogg.SERIAL, number, slow_crc(page))
+
+
+def test_comments_beyond_reason_are_left_out_at_once(tmp_path) -> None:
+    path = write(tmp_path / "x.ogg", sound(20_000, 1), subtype="VORBIS", format="OGG")
+    for size, kept in ((ogg.LONGEST - 10_000, True), (ogg.LONGEST + 1, False)):
+        file = io.BytesIO(path.read_bytes())
+        ogg.recomment(file, b"\x03vorbis" + bytes(size))
+        ogg.renumber(file)
+        assert (ogg.comments(file) is not None) is kept
+
+
+def test_no_more_blocks_of_a_flac_are_looked_at_than_chunks_of_a_wav() -> None:
+    many = io.BytesIO(b"fLaC" + b"\x02\0\0\4abcd" * 10_000)
+    assert len(ancillary.find(many, "flac", 1).pieces) == chunks.MOST_CHUNKS
+
+
+def test_a_wav_of_the_other_byte_order_keeps_its_chunks_only_where_the_output_is_one_too(tmp_path) -> None:
+    for format in ("WAV", "WAVEX"):
+        path = write(tmp_path / "x.wav", sound(1_000, 1), format="WAV", endian="BIG", subtype="PCM_16")
+        data = bytearray(add(path, [(b"id3 ", COVER)]).read_bytes())
+        if format == "WAVEX":  # which libsndfile reads, and writes in one byte order only
+            extensible = struct.pack(">HHIIHHHHI", 0xFFFE, 1, RATE, 2 * RATE, 2, 16, 22, 16, 4)
+            guid = struct.pack(">IHH", 1, 0, 16) + bytes.fromhex("800000aa00389b71")
+            data[12:36] = b"fmt " + struct.pack(">I", 40) + extensible + guid
+            struct.pack_into(">I", data, 4, len(data) - 8)
+        path.write_bytes(data)
+        out = through(path, tmp_path / "y.wav").read_bytes()
+        assert (out[:4] == b"RIFX", b"id3 " in out) in ((True, True), (False, False))
 
 
 def test_a_stream_without_comments_or_a_damaged_one_gives_none(tmp_path) -> None:

@@ -141,6 +141,16 @@ def test_a_second_jfif_and_a_head_that_is_cut_are_left_out() -> None:
     assert heads.segments(io.BytesIO(b"\xff\xd8" + JFIF + b"\xff" + JFIF + b"\xff\xda" + JFIF)) == JFIF
 
 
+def test_a_head_of_millions_of_pieces_costs_no_more_than_one_of_many() -> None:
+    """Else a file of some megabytes takes minutes, and no signal ends them."""
+    empty = io.BytesIO(b"\xff\xd8" + b"\xff\xfe\0\2" * 1_000_000)
+    assert len(heads.segments(empty)) <= 4 * heads.MOST
+    texts = io.BytesIO(bytes(8) + chunk(b"tEXt", b"") * 1_000_000)
+    assert len(heads.kept(texts)) <= 12 * heads.MOST
+    large = io.BytesIO(bytes(8) + chunk(b"tEXt", bytes(1 << 20)) * 20)
+    assert heads.LONGEST - (2 << 20) < len(heads.kept(large)) <= heads.LONGEST
+
+
 @pytest.mark.parametrize(("dpi", "told"), [((300, 300), (1, 300, 300)), (None, (0, 1, 1))])
 def test_a_jpeg_made_of_another_picture_tells_the_resolution_that_it_knows(tmp_path, dpi, told) -> None:
     Image.fromarray(smooth()).save(tmp_path / "x.png", **({"dpi": dpi} if dpi else {}))

@@ -637,7 +637,7 @@ def test_a_training_starts_from_the_weights_in_a_model(tmp_path, arch, net, kind
     checkpoint.initialise(other, tmp_path / "m.onnx")
     assert all(torch.equal(v, trained.state_dict()[k]) for k, v in other.state_dict().items())
     about = checkpoint.described(tmp_path / "m.onnx")
-    assert (about["arch"], about["noise"], about["loss"]) == (arch, "gaussian", "mse")
+    assert (about["arch"], about["noise"], about["loss"]) == (arch, "" if kind == "audio" else "gaussian", "mse")
     assert nets.build(arch, about["net"]).state_dict().keys() == trained.state_dict().keys()
 
 
@@ -648,6 +648,20 @@ def test_the_weights_of_another_model_or_of_bytes_are_refused(tmp_path):
     for other in (small, nets.build("dncnn", {})):
         with pytest.raises(ModelError, match=r"m\.onnx: not a checkpoint of this net"):
             checkpoint.initialise(other, tmp_path / "m.onnx")
+    whole = (tmp_path / "m.onnx").read_bytes()
+    for said, fault in (
+        ({"widths": [4000, 4000], "blocks": [1, 2]}, "larger than its weights"),
+        ({"blocks": [10**9, 1]}, "its net is"),
+        ({"widths": [8] * 200}, "its net is"),
+        ({"bogus": 1}, "unknown option"),
+    ):
+        lying = with_card(ModelFile.parse(whole, tmp_path), dataclasses.replace(card, net=said))
+        (tmp_path / "lies.onnx").write_bytes(lying)
+        with pytest.raises(ModelError, match=rf"lies\.onnx: not a checkpoint of a net \(.*{fault}"):
+            checkpoint.described(tmp_path / "lies.onnx")
+    damaged = ModelFile(tmp_path / "x.onnx", b"\x3a\x05\x0a\xff\xff\xff\xff", card)
+    with pytest.raises(ValueError, match="not an ONNX file"):
+        checkpoint._exported(damaged, set())
     export(large, dataclasses.replace(card, training={}), tmp_path / "bare.onnx")
     with pytest.raises(ModelError, match="not a checkpoint of a net"):
         checkpoint.described(tmp_path / "bare.onnx")

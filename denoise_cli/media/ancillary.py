@@ -38,20 +38,17 @@ PADDING, APPLICATION, COMMENT, CUESHEET, PICTURE = 1, 2, 4, 5, 6  # types of blo
 
 @dataclass(frozen=True)
 class Piece:
-    """A chunk or a block: its head, and where its body lies in the source, or what stands for it."""
+    """A chunk or a block: its head, where its body lies in the source, and what stands for the beginning of it."""
 
     head: bytes
     start: int
     size: int
-    body: bytes | None = None
+    body: bytes = b""
 
     def copy(self, source: BinaryIO, target: BinaryIO) -> None:
-        target.write(self.head)
-        if self.body is not None:
-            target.write(self.body)
-            return
-        source.seek(self.start)
-        left = self.size
+        target.write(self.head + self.body)
+        source.seek(self.start + len(self.body))
+        left = self.size - len(self.body)
         while left:
             data = source.read(min(left, PIECE))
             if not data:
@@ -124,14 +121,14 @@ def _chunks(file: BinaryIO, kind: str, ratio: float) -> Iterator[Piece]:
         head = layout.chunk.pack(name, size)
         if name == b"bext" and ratio != 1 and size >= BEXT_TIME.stop:
             file.seek(start)
-            yield Piece(head, start, size, _moved(file.read(size), ratio))
+            yield Piece(head, start, size, _moved(file.read(BEXT_TIME.stop), ratio))
         else:
             yield Piece(head, start, size)
 
 
 def _moved(bext: bytes, ratio: float) -> bytes:
     (time,) = struct.unpack("<Q", bext[BEXT_TIME])
-    return bext[: BEXT_TIME.start] + struct.pack("<Q", min(round(time * ratio), 2**64 - 1)) + bext[BEXT_TIME.stop :]
+    return bext[: BEXT_TIME.start] + struct.pack("<Q", min(round(time * ratio), 2**64 - 1))
 
 
 def _append(kept: Kept, target: BinaryIO) -> None:
@@ -139,6 +136,9 @@ def _append(kept: Kept, target: BinaryIO) -> None:
     start = target.read(4)
     layout, samples = chunks.LAYOUTS[start], chunks.find(target)
     assert samples is not None, "the encoder has written them"
+    kept.source.seek(0)
+    if layout.chunk.format != chunks.LAYOUTS[kept.source.read(4)].chunk.format:
+        return  # libsndfile has no WAVEX of the other byte order, in which the heads and much in the bodies are
     # libsndfile evens the end of a CAF, where a reader looks for the next chunk at once.
     target.seek(max(at + size for _, at, size in chunks.walk(target, layout, samples.size)))
     target.truncate()
@@ -177,7 +177,9 @@ def _blocks(file: BinaryIO, ratio: float) -> Iterator[Piece]:
     file.seek(position)
     last = file.read(4) != b"fLaC"
     position += 4
-    while not last:
+    for _ in range(chunks.MOST_CHUNKS):
+        if last:
+            return
         file.seek(position)
         head = file.read(4)
         if len(head) < 4:

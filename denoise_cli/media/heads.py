@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 SIGNATURE = 8  # bytes of a PNG before its first chunk
-LONGEST = 1 << 26  # bytes of all chunks that are kept
+LONGEST = 1 << 24  # bytes of all chunks or segments that are kept, heads included
+MOST = 10_000  # chunks or segments that are looked at
 # PNG, third edition, chapter 11; of each but the texts there is one.
 COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
 TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
@@ -33,20 +34,21 @@ def kept(file: BinaryIO) -> bytes:
     found: list[bytes] = []
     seen: set[bytes] = set()
     room, position = LONGEST, SIGNATURE
-    while True:
+    for _ in range(MOST):
         file.seek(position)
         head = file.read(8)
         if len(head) < 8 or (name := head[4:]) == b"IEND":
-            return b"".join(found)
+            break
         size = int.from_bytes(head[:4], "big")
-        if _goes_along(name) and not (name in seen and name not in TEXTS) and size <= room:
+        if _goes_along(name) and not (name in seen and name not in TEXTS) and 12 + size <= room:
             body = file.read(size)
             crc = file.read(4)
             if len(body) == size and crc == struct.pack(">I", zlib.crc32(name + body)):
                 found.append(head + body + crc)
                 seen.add(name)
-                room -= size
+                room -= 12 + size
         position += 12 + size
+    return b"".join(found)
 
 
 def _goes_along(name: bytes) -> bool:
@@ -76,23 +78,25 @@ def _chunks(start: bytes) -> Iterator[tuple[bytes, int]]:
 def segments(file: BinaryIO) -> bytes:
     """The JFIF segment of a JPEG, those of its EXIF (a long one has several), and its comments, end to end."""
     found: list[bytes] = []
-    position = len(SOI)
-    while True:
+    position, room = len(SOI), LONGEST
+    for _ in range(MOST):
         file.seek(position)
         head = file.read(4)
         if len(head) < 4 or head[0] != 0xFF or head[1] in ENDS:
-            return b"".join(found)
+            break
         if head[1] == 0xFF:  # a byte to fill up with
             position += 1
             continue
         size = int.from_bytes(head[2:], "big")
         body = file.read(size - 2) if size >= 2 else b""
         if len(body) < size - 2 or size < 2:
-            return b"".join(found)
+            break
         kind = next((kind for kind in (JFIF, EXIF, COMMENT) if (head[:2] + body).startswith(kind)), None)
-        if kind is not None and not (kind == JFIF and found):  # it is the first one, where it is there
+        if kind is not None and not (kind == JFIF and found) and room >= 2 + size:  # JFIF is the first one
             found.append(head + body)
+            room -= 2 + size
         position += 2 + size
+    return b"".join(found)
 
 
 def with_segments(start: bytes, extra: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from typing import BinaryIO
@@ -21,7 +22,8 @@ from typing import BinaryIO
 HEAD = 27  # bytes of a page before its sizes
 SERIAL_AT, CRC_AT = 14, 22
 CONTINUED = 1  # flag of a page that begins within a packet
-MOST_PAGES = 2_000  # of headers, together 130 MB
+LONGEST = 1 << 24  # bytes of all packets before the sound
+MOST_PAGES = 2_000  # that they lie on
 PIECE = 1 << 20  # bytes moved at once
 LARGEST = HEAD + 255 + 255 * 255  # bytes of a page
 P = 0x104C11DB7
@@ -73,7 +75,7 @@ def recomment(file: BinaryIO, packet: bytes) -> None:
 
 def _headers(file: BinaryIO) -> tuple[list[bytes], int, int] | None:
     """The packets before the sound, where the page of the second one begins, and where the sound does."""
-    packets, whole, first, position = [b""], 0, 0, 0
+    packets, pieces, room, first, position = [], [], LONGEST, 0, 0
     serial, wanted = None, 2
     for _ in range(MOST_PAGES):
         head = _head(file, position)
@@ -85,23 +87,24 @@ def _headers(file: BinaryIO) -> tuple[list[bytes], int, int] | None:
             return None  # several streams at once
         file.seek(position + HEAD + len(sizes))
         body = file.read(size - HEAD - len(sizes))
-        if len(body) < size - HEAD - len(sizes):
+        room -= len(body)
+        if len(body) < size - HEAD - len(sizes) or room < 0:
             return None
         position += size
         at = 0
         for length in sizes:
-            packets[-1] += body[at : at + length]
+            pieces.append(body[at : at + length])
             at += length
             if length < 255:
-                whole += 1
-                packets.append(b"")
+                packets.append(b"".join(pieces))
+                pieces.clear()
         if not first:
-            if whole != 1 or packets[-1]:
+            if len(packets) != 1 or pieces:
                 return None  # the first page holds the first packet and nothing else
             first = position
             wanted = 3 if packets[0].startswith(b"\x01vorbis") else 2
-        if whole >= wanted:
-            return (packets[:wanted], first, position) if whole == wanted and not packets[-1] else None
+        if len(packets) >= wanted:
+            return (packets, first, position) if len(packets) == wanted and not pieces else None
     return None
 
 
@@ -132,16 +135,15 @@ def _move(file: BinaryIO, start: int, to: int) -> None:
 
 
 def _crc(page: bytes) -> int:
-    """The remainder of the page's bits, its own CRC being zero."""
-    table, crc = _table(), 0
-    for byte in page:
-        crc = (crc << 8) & 0xFFFFFFFF ^ table[crc >> 24 ^ byte]
-    return crc
+    """The remainder of the page's bits, its own CRC being zero: zlib's, with the bits of each byte turned round.
+
+    zlib takes the lowest bit for the first, begins with ones, and gives the complement.
+    """
+    remainder = zlib.crc32(page.translate(_TURNED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{remainder:032b}"[::-1], 2)
 
 
-@cache
-def _table() -> list[int]:
-    return [_product(byte, _power(32)) for byte in range(256)]
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _head(file: BinaryIO, position: int) -> bytes:

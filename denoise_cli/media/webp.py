@@ -109,7 +109,7 @@ def _animated(chunks: Iterable[Chunk], size: tuple[int, int], count: int, loop: 
     yield b"VP8X", bytes([flags | ANIMATED, 0, 0, 0]) + edges
     if b"ICCP" in held:
         yield b"ICCP", held[b"ICCP"]
-    yield b"ANIM", struct.pack("<IH", 0, loop)
+    yield b"ANIM", struct.pack("<IH", 0, min(max(0, loop), 0xFFFF))
     data = b"".join(_packed(kind, held[kind]) for kind in (b"ALPH", b"VP8 ", b"VP8L") if kind in held)
     yield Frame(bytes(6) + edges, count * EVEN, 0x02, data).chunk()
     for kind in (b"EXIF", b"XMP "):

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from denoise_cli.errors import ModelError, TrainingError, UsageError
+from denoise_cli import corrupt, nets
+from denoise_cli.errors import DenoiseError, ModelError, TrainingError, UsageError
 from denoise_cli.media.files import Replacing
 from denoise_cli.model_file import ModelFile
 from denoise_cli.nets.grow import grow
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from denoise_cli.train.loop import Options, State
 
 MODEL = ".onnx"  # the suffix of a model, which holds weights too
+MOST_NUMBERS, LARGEST = 128, 4096  # in the config of a net that a file names
 
 
 def save(state: State, options: Options, path: Path) -> None:
@@ -75,15 +78,31 @@ def initialise(net: nn.Module, path: Path) -> None:
 def described(path: Path) -> dict[str, Any]:
     """What a checkpoint or a model was trained with, as far as a training that starts from it goes on with that.
 
-    ``arch``, ``net``, ``noise`` and ``loss``. Raises ModelError for what is neither.
+    ``arch``, ``net``, ``noise`` and ``loss``. Raises ModelError for what is neither, or names a net that its
+    weights cannot be those of: nothing is built on its word alone.
     """
     with _refusing(path, "a net"):
         if path.suffix == MODEL:
             card = ModelFile.read(path).card
-            about = {**dataclasses.asdict(card), "loss": card.training["loss"]}
+            noise = "" if card.kind == "audio" else card.noise  # which is no spec
+            about = {**dataclasses.asdict(card), "noise": noise, "loss": card.training["loss"]}
         else:
             about = _typed(_read(path)[1], "options", dict)
-        return {key: _typed(about, key, kind) for key, kind in _KEPT.items()}
+        kept = {key: _typed(about, key, kind) for key, kind in _KEPT.items()}
+        numbers = [
+            n for value in kept["net"].values() for n in (value if isinstance(value, list | tuple) else [value])
+        ]
+        if len(numbers) > MOST_NUMBERS or not all(isinstance(n, int) and abs(n) <= LARGEST for n in numbers):
+            raise ValueError(f"its net is {reprlib.repr(kept['net'])}")
+        try:
+            corrupt.parse(kept["noise"]) if kept["noise"] else None
+            with torch.device("meta"):  # sizes without memory
+                net = nets.build(kept["arch"], kept["net"])
+        except DenoiseError as error:
+            raise ValueError(str(error)) from None
+        if sum(p.numel() * p.element_size() for p in net.parameters()) > path.stat().st_size:
+            raise ValueError("its net is larger than its weights")
+        return kept
 
 
 def _exported(file: ModelFile, own: set[str]) -> dict[str, Tensor]:
@@ -92,7 +111,11 @@ def _exported(file: ModelFile, own: set[str]) -> dict[str, Tensor]:
         raise ValueError(f"its weights are {file.card.precision}")
     prefix = "net." if file.card.latent else ""  # see export: a net with a bottleneck is wrapped
     weights = {}
-    for stored in onnx.load_from_string(file.data).graph.initializer:
+    try:
+        graph = onnx.load_from_string(file.data).graph
+    except Exception as error:  # of protobuf, whose classes are its own business
+        raise ValueError(f"not an ONNX file ({type(error).__name__})") from None
+    for stored in graph.initializer:
         name = stored.name.removeprefix(prefix)
         if name in own or name.endswith((".weight", ".bias")):
             weights[name] = torch.from_numpy(onnx.numpy_helper.to_array(stored).copy())

@@ -97,14 +97,14 @@ class Room:
     """
 
     def __init__(self, samples: int):
-        self._free, self._taken = samples, 0
+        self._samples, self._taken = samples, 0
         self._changed = threading.Condition()
         self._closed = False
 
     def take(self, samples: int, *, wait: bool) -> bool:
         """Take room for so many; alone, one may take any number. Raises Stopped where the run has ended."""
         with self._changed:
-            while not self._closed and self._taken and samples > self._free - self._taken:
+            while not self._closed and self._taken and samples > self._samples - self._taken:
                 if not wait:
                     return False
                 self._changed.wait()

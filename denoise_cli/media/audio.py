@@ -23,7 +23,7 @@ import numpy as np
 
 from denoise_cli.errors import InputError
 from denoise_cli.media import containers, mp3, ogg, sndfile
-from denoise_cli.media.audio_sink import AudioSink
+from denoise_cli.media.audio_sink import BLOCK, AudioSink
 from denoise_cli.media.beside import Target, open_input, printable
 from denoise_cli.media.chunks import Head, honest
 from denoise_cli.media.containers import CONTAINERS, AudioOptions, Stored
@@ -31,9 +31,7 @@ from denoise_cli.media.limits import Limits
 from denoise_cli.media.samples import FLOAT_LIMIT
 from denoise_cli.signal import Header, Signal, gather
 
-__all__ = ["AudioOptions", "AudioSink", "AudioSource", "open_audio", "read"]
-
-BLOCK = 1 << 16  # frames
+__all__ = ["BLOCK", "AudioOptions", "AudioSink", "AudioSource", "open_audio", "read"]
 
 
 class AudioSource:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from denoise_cli.media.audio import AudioSource
     from denoise_cli.media.resample import Resampler
 
-BLOCK = 1 << 16  # frames that are resampled or read back at once
+BLOCK = 1 << 16  # frames that are read, resampled or read back at once
 DITHER_SEED = 0
 
 
@@ -42,14 +42,16 @@ class AudioSink:
         self._received = self._written = 0  # frames, before and after resampling
         self._peak = 0.0
         self._spool: BinaryIO | None = None
-        self._kept = ancillary.Kept(source.file)
-        self._comments: bytes | None = None
         self._resampler: Resampler | None = None
         if plan.rate != stored.rate:
             from denoise_cli.media.resample import Resampler
 
             self._resampler = Resampler(stored.rate, plan.rate, stored.channels)
         with writing(target, sndfile.reason):
+            same = plan.format == stored.format
+            ratio = plan.rate / stored.rate
+            self._kept = ancillary.find(source.file, plan.format, ratio) if same else ancillary.Kept(source.file)
+            self._comments = ogg.comments(source.file) if same and plan.major == "OGG" else None
             self._writer = self._open()
             if options.clip == "rescale":
                 self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
@@ -94,12 +96,8 @@ class AudioSink:
             start = mp3.tag(source.file) if same else mp3.written(source.tags)
             self._target.file.write(start)
             tags, room = {}, len(start)
-            self._kept = ancillary.find(source.file, "mp3", 1) if same else self._kept
-        elif same and plan.major == "OGG":
-            self._comments = ogg.comments(source.file)
-        elif same:
-            self._kept = ancillary.find(source.file, plan.format, plan.rate / source.stored.rate)
-            tags, room = {} if self._kept.pieces else tags, self._kept.room
+        elif self._kept.pieces:  # the tags are among them
+            tags, room = {}, self._kept.room
         return sndfile.Writer(
             sndfile.Port(self._target.file, base=room), plan, source.stored.channels,
             source.stored.endian if same else "FILE", tags, container.quality,

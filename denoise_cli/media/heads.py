@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
 SIGNATURE = 8  # bytes of a PNG before its first chunk
@@ -25,8 +24,6 @@ KEPT = {*COLOUR, *TEXTS, b"eXIf", b"pHYs"}
 SOI = b"\xff\xd8"
 JFIF, EXIF, COMMENT = b"\xff\xe0JFIF\0", b"\xff\xe1Exif\0", b"\xff\xfe"
 ENDS = {0x00, 0x01, *range(0xC0, 0xC4), *range(0xC5, 0xCC), *range(0xCD, 0xDB)}  # of what stands before the pixels
-UNITS = {None: 0, "in": 1, "cm": 2}  # of a JFIF; 0: only the shape of a pixel is known
-PER_MM = {"in": 25.4, "cm": 10.0}
 
 
 def kept(file: BinaryIO) -> bytes:
@@ -60,19 +57,11 @@ def _goes_along(name: bytes) -> bool:
 def with_chunks(start: bytes, extra: bytes) -> bytes | None:
     """The start of a PNG with other chunks before its pixels; None where that does not reach so far yet."""
     position = SIGNATURE
-    for name, size in _chunks(start):
-        if name == b"IDAT":
-            return start[: SIGNATURE + 25] + extra + start[position:]  # 25 bytes of IHDR
-        position += 12 + size
-    return None
-
-
-def _chunks(start: bytes) -> Iterator[tuple[bytes, int]]:
-    position = SIGNATURE
     while position + 8 <= len(start):
-        size = int.from_bytes(start[position : position + 4], "big")
-        yield start[position + 4 : position + 8], size
-        position += 12 + size
+        if start[position + 4 : position + 8] == b"IDAT":
+            return start[: SIGNATURE + 25] + extra + start[position:]  # 25 bytes of IHDR
+        position += 12 + int.from_bytes(start[position : position + 4], "big")
+    return None
 
 
 def segments(file: BinaryIO) -> bytes:
@@ -104,9 +93,10 @@ def with_segments(start: bytes, extra: bytes) -> bytes | None:
     return start[: len(SOI)] + extra + start[len(SOI) :] if len(start) >= len(SOI) else None
 
 
-def jfif(per_mm: tuple[float, float], unit: str | None) -> bytes:
-    """A JFIF segment; ``unit``: "in", "cm", or None where the resolution is not known."""
-    density = [round(value * PER_MM[unit]) if unit else 1 for value in per_mm]
-    if not all(1 <= value <= 0xFFFF for value in density):
-        density, unit = [1, 1], None
-    return struct.pack(">2sH5sHBHHBB", b"\xff\xe0", 16, b"JFIF\0", 0x0101, UNITS[unit], *density, 0, 0)
+def jfif(dpi: tuple[float, float] | None) -> bytes:
+    """A JFIF segment; None, or numbers that it cannot hold: only the shape of a pixel is known."""
+    density = [round(value) for value in dpi or (0, 0)]
+    known = all(1 <= value <= 0xFFFF for value in density)
+    return struct.pack(
+        ">2sH5sHBHHBB", b"\xff\xe0", 16, b"JFIF\0", 0x0101, known, *(density if known else (1, 1)), 0, 0
+    )

@@ -19,7 +19,7 @@ from denoise_cli.media.samples import DEPTHS, Depth, to_rows
 if TYPE_CHECKING:
     from denoise_cli.media.image import ImageSource
 
-KEEP_ALL, KEEP_EXIF = 0b111111, 0b000001  # VipsForeignKeep
+KEEP_NONE, KEEP_EXIF, KEEP_ALL = 0, 0b000001, 0b111111  # VipsForeignKeep
 NO_RESOLUTION = (0, 1, 2.834)  # pixels a millimetre: what libvips says where a file tells none
 
 # Fields that tell how the input was stored, not what it is; the output is stored in its own way.
@@ -111,18 +111,15 @@ class ImageSink:
     def _save(self, image) -> None:
         codec = CODECS[self._traits.format]
         if codec.saver:
-            options = codec.options(self._traits)
-            if self._traits.format == self._source.traits.format == "png":
-                options["keep"] = 0  # see _mend: all goes along as it stands, keywords that libvips refuses too
-            elif self._bare or self._traits.format == self._source.traits.format == "jpeg":
-                options["keep"] = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
+            keep, mend = self._head()
+            options = {**codec.options(self._traits), "keep": keep}
             if self._traits.format == "webp" and self._traits.frames > 1:
                 from denoise_cli.media import webp
 
                 webp.save(image, self._target, options)
                 return
             save = getattr(image, f"{codec.saver}_target")
-            if mend := self._mend():
+            if mend is not None:
                 with vips.Mending(self._target.fileno(), mend) as target:
                     save(target, **options)
             else:
@@ -133,18 +130,26 @@ class ImageSink:
             array = image.numpy().reshape(image.height, image.width, image.bands)
             pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
 
-    def _mend(self) -> Callable[[bytes], bytes | None] | None:
-        """What is to become of the first bytes that libvips writes; None: they are as they should be."""
+    def _head(self) -> tuple[int, Callable[[bytes], bytes | None] | None]:
+        """What libvips is to keep of the metadata, and what becomes of the first bytes that it writes.
+
+        None: they are as they should be.
+        """
         source, format = self._source, self._traits.format
-        if format == "png" and source.traits.format == "png":
-            return partial(heads.with_chunks, extra=heads.kept(source.file))
-        if format == "jpeg" and source.traits.format == "jpeg":
-            return partial(heads.with_segments, extra=heads.segments(source.file))
-        if format == "jpeg" and self._traits.colour != "CMYK" and self._bare:
+        same = format == source.traits.format
+        without_exif = KEEP_ALL & ~KEEP_EXIF  # else libvips makes up a block with the resolution in it
+        if same and format == "png":  # all goes along as it stands, keywords that libvips refuses too
+            return KEEP_NONE, partial(heads.with_chunks, extra=heads.kept(source.file))
+        if same and format == "jpeg":
+            return without_exif, partial(heads.with_segments, extra=heads.segments(source.file))
+        if not self._bare:
+            return KEEP_ALL, None
+        if format == "jpeg" and self._traits.colour != "CMYK":
             image = source._image
-            unit = "in" if not any(math.isclose(image.xres, value) for value in NO_RESOLUTION) else None
-            return partial(heads.with_segments, extra=heads.jfif((image.xres, image.yres), unit))
-        return None
+            told = not any(math.isclose(image.xres, value) for value in NO_RESOLUTION)
+            dpi = (image.xres * 25.4, image.yres * 25.4) if told else None
+            return without_exif, partial(heads.with_segments, extra=heads.jfif(dpi))
+        return without_exif, None
 
 
 def _interpretation(traits: Traits) -> str:

@@ -65,9 +65,8 @@ def recomment(file: BinaryIO, packet: bytes) -> None:
     found = _headers(file)
     if found is None or found[0][1] == packet:
         return
-    (identity, _, *rest), first, end = found
-    del identity
-    pages = b"".join(_pages([packet, *rest]))
+    packets, first, end = found
+    pages = b"".join(_pages([packet, *packets[2:]]))
     _move(file, end, first + len(pages))
     file.seek(first)
     file.write(pages)

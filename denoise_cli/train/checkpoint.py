@@ -95,7 +95,8 @@ def described(path: Path) -> dict[str, Any]:
         if len(numbers) > MOST_NUMBERS or not all(isinstance(n, int) and abs(n) <= LARGEST for n in numbers):
             raise ValueError(f"its net is {reprlib.repr(kept['net'])}")
         try:
-            corrupt.parse(kept["noise"]) if kept["noise"] else None
+            if kept["noise"]:
+                corrupt.parse(kept["noise"])
             with torch.device("meta"):  # sizes without memory
                 net = nets.build(kept["arch"], kept["net"])
         except DenoiseError as error:

@@ -173,7 +173,8 @@ def train(
             _set_lr(state.optimiser, options, state.step, fraction)
             generator.manual_seed(_mix(options.seed, state.step))
             noisy, clean = pair(batch, device, generator)
-            noisy = noisy.contiguous(memory_format=layout if noisy.ndim == 4 else torch.contiguous_format)
+            if noisy.ndim == 4:  # both, or the loss would walk over one of them in leaps
+                noisy, clean = (x.contiguous(memory_format=layout) for x in (noisy, clean))
             with torch.autocast(device.type, torch.bfloat16, enabled=options.amp):
                 output = perturb.forward(state.net, noisy, options.weight_noise, generator)
             loss = loss_of(output.float(), clean)

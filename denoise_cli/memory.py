@@ -8,6 +8,7 @@ zeroed pages for the next one. On a folder of photographs that was a tenth of al
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 from pathlib import Path
@@ -21,14 +22,25 @@ def keep_freed() -> bool:
 
     For a whole process: a library should leave the choice to its caller.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
+    if (libc := _libc()) is None:
         return False
     limits = {_M_MMAP_THRESHOLD: 1 << 25, _M_TRIM_THRESHOLD: 1 << 30, _M_ARENA_MAX: 1}
-    return all([mallopt(ctypes.c_int(name), ctypes.c_int(value)) for name, value in limits.items()])
+    return all([libc.mallopt(ctypes.c_int(name), ctypes.c_int(value)) for name, value in limits.items()])
+
+
+def give_back() -> None:
+    """Give what has been freed and kept back to the kernel: before something that needs much, and after it."""
+    if (libc := _libc()) is not None:
+        libc.malloc_trim(0)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    """The C library, where it is one that is told so."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
 def total() -> int:

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +112,26 @@ def test_what_is_no_checkpoint_is_refused_in_a_line(name, tmp_path):
     for message in both(path):
         assert message.startswith(f"{path}: ")
         assert "\n" not in message
+
+
+@pytest.mark.parametrize("option", ["--init", "--resume"])
+def test_what_is_no_checkpoint_is_refused_before_torch_is_loaded(option, tmp_path):
+    write_png(tmp_path / "clean/a.png", scene(64, 64))
+    canary, path = tmp_path / "canary", tmp_path / "m.ckpt"
+    path.write_bytes(RUNNING["zip"](Payload(canary)))
+    given = ["--init", str(path), "-o", str(tmp_path / "new.onnx")]
+    if option == "--resume":
+        given = ["--resume", "-o", str(path.with_suffix(".onnx"))]
+    command = ["train", str(tmp_path / "clean"), *given]
+    code = (
+        "import sys; from denoise_cli.cli import main\n"
+        f"code = main({command!r}); sys.exit(99 if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith(f"denoise: {path}: not a checkpoint of ")
+    assert done.stderr.count("\n") == 1
+    assert not canary.exists()
 
 
 LIES = {

@@ -25,15 +25,25 @@ def option(context: typer.Context, name: str | None) -> str | None:
     return name
 
 
-def start(init: Path | None) -> tuple[Path | None, dict[str, Any]]:
-    """The file that ``--init`` means, which may be a shipped model's name, and what it was trained with."""
-    if init is None:
-        return None, {}
-    from denoise_cli import shipped
-    from denoise_cli.train import checkpoint
+def start(init: Path | None, output: Path, resume: bool) -> Path | None:
+    """The file that ``--init`` means, which may be a shipped model's name.
 
+    It is looked at, and so is the checkpoint that ``--resume`` goes on from: what is neither is refused before
+    torch is loaded, which takes seconds.
+    """
+    from denoise_cli import shipped
+
+    try:
+        from denoise_cli.train import origin
+    except ImportError:  # said by whoever trains
+        return init
+    if resume and (checkpoint := output.with_suffix(".ckpt")).exists():
+        origin.about(checkpoint)
+    if init is None:
+        return None
     path = init if init.exists() or init.suffix else shipped.locate(str(init))
-    return path, checkpoint.described(path)
+    origin.about(path)
+    return path
 
 
 def title(context: typer.Context, name: str | None) -> str:

@@ -164,11 +164,12 @@ def train(
     from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
 
+    init = recipes.start(init, output, resume)
     try:
         import torch
 
         from denoise_cli import nets
-        from denoise_cli.train import fit, loop
+        from denoise_cli.train import checkpoint, fit, loop
         from denoise_cli.train.pictures import Pictures
         from denoise_cli.train.sounds import SEGMENT, Sounds
         from denoise_cli.train.stacks import Stacks
@@ -180,7 +181,7 @@ def train(
     from denoise_cli.media import arrays
     from denoise_cli.train import tables
 
-    init, before = recipes.start(init)
+    before = checkpoint.described(init) if init else {}
     values["init"] = init
     sound = kind is Kind.audio
     tabular: tables.Tabular | None = None if kind.value not in ("table", "series") else kind.value  # type: ignore[assignment]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
+from denoise_cli import memory
 from denoise_cli.media import heads, vips
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.formats import CODECS, Traits, fit
@@ -68,6 +69,8 @@ class ImageSink:
         with writing(self._target, vips.reason):
             if self._written != self._height:
                 raise ValueError(f"{self._written} of {self._height} rows were written")
+            if self._spool is not None:  # a big one: some encoders hold several copies of it
+                memory.give_back()
             self._save(self._image())
             self._target.commit()
         self._drop()

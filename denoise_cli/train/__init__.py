@@ -5,7 +5,7 @@ tasks.py       what differs between pictures.py and sounds.py
 data.py        pictures -> batches of clean patches, a pure function of (seed, step)
 mixing.py      speech and noise -> batches of mixtures, as well
 loop.py        batches -> weights; schedule, validation
-checkpoint.py  a training in a file
+checkpoint.py  a training in a file; origin.py  what such a file says of itself
 losses.py      what is minimised; muon.py  how
 perturb.py     noise on weights and parameters, adversarial inputs
 export.py      weights -> ONNX with its card, and a parity check

@@ -8,31 +8,30 @@ A checkpoint is hostile until checked: what is not what `save` writes is refused
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import reprlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from denoise_cli import corrupt, nets
-from denoise_cli.errors import DenoiseError, ModelError, TrainingError, UsageError
+from denoise_cli.errors import DenoiseError, TrainingError, UsageError
 from denoise_cli.media.files import Replacing
 from denoise_cli.model_file import ModelFile
 from denoise_cli.nets.grow import grow
+from denoise_cli.train import origin
+from denoise_cli.train.origin import MODEL, refusing, stored, typed
 
 if TYPE_CHECKING:
     from denoise_cli.train.loop import Options, State
 
-MODEL = ".onnx"  # the suffix of a model, which holds weights too
 MOST_NUMBERS, LARGEST = 128, 4096  # in the config of a net that a file names
 
 
@@ -66,7 +65,7 @@ def initialise(net: nn.Module, path: Path) -> None:
 
     A narrower or shallower one is grown. Raises ModelError for anything else.
     """
-    with _refusing(path, "this net"):
+    with refusing(path, "this net"):
         if path.suffix == MODEL:
             weights = _exported(ModelFile.read(path), set(net.state_dict()))
         else:
@@ -81,14 +80,10 @@ def described(path: Path) -> dict[str, Any]:
     ``arch``, ``net``, ``noise`` and ``loss``. Raises ModelError for what is neither, or names a net that its
     weights cannot be those of: nothing is built on its word alone.
     """
-    with _refusing(path, "a net"):
-        if path.suffix == MODEL:
-            card = ModelFile.read(path).card
-            noise = "" if card.kind == "audio" else card.noise  # which is no spec
-            about = {**dataclasses.asdict(card), "noise": noise, "loss": card.training["loss"]}
-        else:
-            about = _typed(_read(path)[1], "options", dict)
-        kept = {key: _typed(about, key, kind) for key, kind in _KEPT.items()}
+    found = origin.about(path)
+    with refusing(path, "a net"):
+        about = typed(found, "options", dict)
+        kept = {key: typed(about, key, kind) for key, kind in _KEPT.items()}
         numbers = [
             n for value in kept["net"].values() for n in (value if isinstance(value, list | tuple) else [value])
         ]
@@ -116,10 +111,10 @@ def _exported(file: ModelFile, own: set[str]) -> dict[str, Tensor]:
         graph = onnx.load_from_string(file.data).graph
     except Exception as error:  # of protobuf, whose classes are its own business
         raise ValueError(f"not an ONNX file ({type(error).__name__})") from None
-    for stored in graph.initializer:
-        name = stored.name.removeprefix(prefix)
+    for initial in graph.initializer:
+        name = initial.name.removeprefix(prefix)
         if name in own or name.endswith((".weight", ".bias")):
-            weights[name] = torch.from_numpy(onnx.numpy_helper.to_array(stored).copy())
+            weights[name] = torch.from_numpy(onnx.numpy_helper.to_array(initial).copy())
             if not bool(torch.isfinite(weights[name]).all()):
                 raise ValueError(f"{name} is not finite")
     return weights
@@ -131,23 +126,23 @@ def restore(state: State, options: Options, path: Path) -> State:
     Raises ModelError for a file that `save` cannot have written, and UsageError where an option that shapes
     the result differs.
     """
-    with _refusing(path, "this run"):
+    with refusing(path, "this run"):
         tensors, about = _read(path)
-        now, then = json.loads(json.dumps(dataclasses.asdict(options))), _typed(about, "options", dict)
+        now, then = json.loads(json.dumps(dataclasses.asdict(options))), typed(about, "options", dict)
         for key in sorted(set(now) - {"steps", "epochs", "max_time"}):  # a longer run may go on from a shorter one
             was = then.get(
                 key, getattr(type(options), key, None)
             )  # an older checkpoint lacks what was not yet there
             if now[key] != was:
                 raise UsageError(f"--resume: {key} was {was!r} in the checkpoint, now {now[key]!r}")
-        step, curve, elapsed = (_typed(about, key, kind) for key, kind in _PLACE.items())
+        step, curve, elapsed = (typed(about, key, kind) for key, kind in _PLACE.items())
         if step < 0 or not 0 <= elapsed < math.inf:
             raise ValueError(f"step {step} after {elapsed} s")
         state.net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
         for key, value in state.average.items():
             value.copy_(tensors[f"average.{key}"])
         packed = state.optimiser.state_dict()
-        packed["state"] = _optimiser(tensors, _typed(about, "scalars", dict), state.optimiser)
+        packed["state"] = _optimiser(tensors, typed(about, "scalars", dict), state.optimiser)
         state.optimiser.load_state_dict(packed)
         state.step, state.elapsed, state.curve = step, elapsed, curve
     return state
@@ -159,23 +154,13 @@ _PLACE: dict[str, type | tuple[type, ...]] = {"step": int, "curve": list, "elaps
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors, all finite, and the JSON of a file."""
-    if not path.is_file():  # a pipe would be waited for
-        raise ValueError("not a regular file" if path.exists() else "no such file")
+    about = stored(path)
     with safe_open(path, "pt") as file:
-        about = json.loads((file.metadata() or {})["denoise"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     for key, value in tensors.items():
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{key} is not finite")
-    if not isinstance(about, dict):
-        raise TypeError("no options in it")
     return tensors, about
-
-
-def _typed(about: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
-    if not isinstance(about[key], kind) or isinstance(about[key], bool):
-        raise TypeError(f"{key} is {about[key]!r:.40}")
-    return about[key]
 
 
 def _optimiser(
@@ -196,12 +181,3 @@ def _optimiser(
             raise TypeError(f"{key} is {value!r:.40}")
         entries.setdefault(int(index), {})[name] = value
     return entries
-
-
-@contextlib.contextmanager
-def _refusing(path: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path}: not a checkpoint of {what} ({reason})") from None

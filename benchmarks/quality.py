@@ -1,6 +1,6 @@
 """PSNR and SSIM of a shipped model on the denoising papers' test sets, those in gray only of a model for gray.
 
-    python benchmarks/quality.py DATA [--model gray] [--precision auto] [--first N] [--stamp]
+    python benchmarks/quality.py DATA [--model gray] [--precision auto] [--only cbsd68] [--first N] [--ensemble 8]
 
 --stamp writes the printed figures into the model's card (needs the onnx package).
 
@@ -32,6 +32,7 @@ PUBLISHED = {
     ("cbsd68", "FFDNet (sigma given)"): (33.87, 31.21, 27.96),
 }
 LEVELS = (15, 25, 50)
+SETS = ("set12", "bsd68", "cbsd68")  # the last in colour
 
 
 def main() -> None:
@@ -40,12 +41,19 @@ def main() -> None:
     parser.add_argument("--model", default="gray")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--first", type=int, default=None, help="only so many pictures of each set")
+    parser.add_argument("--only", choices=SETS)
+    parser.add_argument("--ensemble", type=int, default=1)
     parser.add_argument("--stamp", action="store_true")
     arguments = parser.parse_args()
+    if arguments.stamp and arguments.ensemble != 1:
+        parser.error("a card tells what the model does alone: --stamp goes without --ensemble")
+    options = denoise.Options(ensemble=arguments.ensemble)
     session = Session(choose(arguments.model, arguments.precision, "cpu"), "cpu")
     print(f"{session.path.name}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
     figures: dict[str, str] = {}
-    for name in ("set12", "bsd68", "cbsd68") if session.card.channels == 3 else ("set12", "bsd68"):
+    for name in SETS if session.card.channels == 3 else SETS[:2]:
+        if arguments.only not in (None, name):
+            continue
         matched = evaluate.pairs(None, arguments.data / "images" / "test" / name)[: arguments.first]
         for (listed, method), scores in PUBLISHED.items():
             if listed == name:
@@ -53,8 +61,9 @@ def main() -> None:
         for label, clip in (("8-bit", True), ("float", False)):
             began, cells = time.perf_counter(), []
             for level in LEVELS:
+                noise = parse(f"gaussian:std={level}")
                 scored = evaluate.evaluate(
-                    matched, lambda noisy: denoise.signal(noisy, session), parse(f"gaussian:std={level}"), clip=clip
+                    matched, lambda noisy: denoise.signal(noisy, session, options), noise, clip=clip
                 )
                 mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")

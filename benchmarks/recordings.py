@@ -3,7 +3,8 @@
     python benchmarks/recordings.py DATA [--model speech] [--hours 10] [--only speed|memory|large|clean|band]
 
 DATA holds audio/train and audio/test/mixed60.
-speed   `denoise run` on ten minutes of 16 kHz mono, a whole process, on one core and on two
+speed   `denoise run` on ten minutes of 16 kHz mono, a whole process, on one core and on two; and what a DnCNN
+        17 x 64 takes for a megapixel, so that machines can be compared (needs torch, to make it)
 memory  the peak of `denoise run` for a WAV of 48 kHz mono
 large   an output of more than 4 GB: 384 kHz, 16 bits in, 32 out; its length and its end
 clean   clean speech through the model against itself, and silence
@@ -70,8 +71,14 @@ def speed(data: Path, model: str, folder: Path) -> None:
     path = folder / "talk.wav"
     soundfile.write(path, talk(data, 600), 16_000, subtype="PCM_16")
     one, two = (min(measured(path, model, cores)[1] for _ in range(3)) for cores in (1, 2))
+    from speed import dncnn, seconds
+
+    net = Session(dncnn(folder), "cpu")
+    quarter = np.random.default_rng(0).random((1, 1, 512, 512), dtype=np.float32)
+    picture = min(seconds(lambda: net(quarter)) for _ in range(3)) / quarter.size * 1e6
     print(f"ten minutes of 16 kHz mono, whole command: real-time factor {one / 600:.4f} on one core")
-    print(f"two cores: {one / two:.2f} times as fast", flush=True)
+    print(f"two cores: {one / two:.2f} times as fast")
+    print(f"a DnCNN 17 x 64 takes {picture:.2f} s per megapixel: {picture / one * 600:.0f} s of sound", flush=True)
 
 
 def memory(data: Path, model: str, folder: Path, hours: float) -> None:
@@ -79,8 +86,8 @@ def memory(data: Path, model: str, folder: Path, hours: float) -> None:
     with soundfile.SoundFile(path, "w", 48_000, 1, "PCM_16") as file:
         for _ in range(round(hours * 60)):
             file.write(minute)
-    _, seconds, peak = measured(path, model, 2)
-    print(f"{hours:g} hours of 48 kHz mono: peak {peak:.0f} MB, {seconds:.0f} s", flush=True)
+    _, wall, peak = measured(path, model, 2)
+    print(f"{hours:g} hours of 48 kHz mono: peak {peak:.0f} MB, {wall:.0f} s", flush=True)
 
 
 def large(data: Path, model: str, folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from denoise_cli import denoise, tiles
+from denoise_cli import denoise, ensemble
 from denoise_cli.errors import ModelError, UsageError
 from denoise_cli.session import Session
 
@@ -42,7 +42,7 @@ def batch(x: np.ndarray, session: Session, options: denoise.Options) -> np.ndarr
         fed = x.reshape(count * channels, 1, height, width)
         fed = np.repeat(fed, wanted, axis=1)
     sigma = None if options.std is None else options.std / 255
-    y = session(tiles.pad(fed, session.card.multiple), sigma)[:, :, :height, :width]
+    y = ensemble.mean(lambda copy: session(copy, sigma), fed, session.card.multiple, options.ensemble)
     if channels != wanted:
         y = y.mean(axis=1).reshape(x.shape)
     return y if options.strength == 1 else x + np.float32(options.strength) * (y - x)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from denoise_cli import tiles
+from denoise_cli import ensemble
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from denoise_cli.pipeline import Stopped
@@ -34,6 +34,7 @@ class Options:
 
     strength: float = 1.0  # 0 leaves the input, 1 is all the model gives
     std: float | None = None  # noise level told to the model, 8-bit steps
+    ensemble: int = 1  # pictures: mean over so many mirrored and turned copies, at as many times the cost
     tile: int = TILE  # side of a square tile, pixels; tiles of other shapes have its area
     batch: int | None = None  # tiles a call; default 1 on a processor, 8 on a GPU
     threads: int | None = None  # default: the cores this process may use
@@ -50,8 +51,14 @@ class Options:
             raise UsageError(f"--std must be in 0..255, not {self.std:g}")
         if self.atten_lim is not None and not self.atten_lim >= 0:
             raise UsageError(f"--atten-lim must be at least 0 dB, not {self.atten_lim:g}")
-        if self.flag and (self.strength != 1 or self.atten_lim is not None or self.gentle):
-            raise UsageError("--flag-anomalies judges the whole model: leave --strength and --atten-lim out")
+        if self.ensemble not in ensemble.SIZES:
+            raise UsageError(
+                f"--ensemble must be one of {', '.join(map(str, ensemble.SIZES))}, not {self.ensemble}"
+            )
+        if self.flag and (self.strength != 1 or self.ensemble > 1 or self.atten_lim is not None or self.gentle):
+            raise UsageError(
+                "--flag-anomalies judges the model as it is: leave --strength, --ensemble and --atten-lim out"
+            )
         for name, low, high in (("tile", 64, 1 << 16), ("batch", 1, 4096), ("threads", 1, 512)):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -209,8 +216,8 @@ class Workers:
                 return [session(tile.x) for tile in taken]
             if session.card.kind in ("audio", "series"):
                 return list(session(x, self.sigma))
-            height, width = x.shape[-2:]
-            return list(session(tiles.pad(x, session.card.multiple), self.sigma)[:, :, :height, :width])
+            size = self._options.ensemble
+            return list(ensemble.mean(lambda copy: session(copy, self.sigma), x, session.card.multiple, size))
         except OutOfMemory:
             if len(taken) == 1:
                 raise

@@ -15,6 +15,7 @@ from denoise_cli.cli import scores as forms
 from denoise_cli.cli import screen, stacks
 
 if TYPE_CHECKING:
+    from denoise_cli.denoise import Options
     from denoise_cli.evaluate import AnyRow, Denoiser, Pair
     from denoise_cli.models import Models
     from denoise_cli.signal import Kind
@@ -39,6 +40,7 @@ def evaluate(
     seed: opt.Seed = 0,
     std: opt.Std = None,
     strength: opt.Strength = 1.0,
+    ensemble: opt.Ensemble = 1,
     device: opt.Device = "auto",
     precision: opt.Precision = "auto",
     threads: opt.Threads = None,
@@ -109,8 +111,10 @@ def evaluate(
     if anomaly is not None:
         if noisy is not None or noise or sweep or baseline or sheet or fail_under or strength != 1:
             raise UsageError("--anomaly goes with --test, -m, --false-alarm-rate, --store, --csv and --json")
-        if metrics is not None or tile is not None or precision != "auto":
-            raise UsageError("--anomaly judges the float model: leave --metrics, --tile and --precision out")
+        if metrics is not None or tile is not None or precision != "auto" or ensemble != 1:
+            raise UsageError(
+                "--anomaly judges the float model: leave --metrics, --tile, --ensemble and --precision out"
+            )
         check_writable([csv])
         raise typer.Exit(
             anomalies.evaluate(
@@ -146,9 +150,12 @@ def evaluate(
     stores = [arrays.split(root)[0] for root in (noisy_root, clean_root) if root is not None]
     keep_apart([csv, sheet], [*stores, *listing.weights(model, precision)])
     levels = [("", chain)] if sweep is None or chain is None else library.sweep(chain, sweep)
+    settings = denoise.Options(
+        strength=strength, std=std, ensemble=ensemble, tile=denoise.TILE if tile is None else tile,
+        threads=threads, gentle=True,  # as in run
+    )  # fmt: skip
     layout = model_layout(model)
     if layout is None and any(path is not None and arrays.is_array(path) for path in (noisy_root, clean_root)):
-        settings = denoise.Options(strength=strength, std=std, threads=threads)
         raise typer.Exit(
             stacks.evaluate(
                 stacks.Asked(
@@ -166,7 +173,7 @@ def evaluate(
     if threshold is not None:
         _check_threshold(threshold[0], kinds, names)
     models = None if baseline else Models(model, precision, device, kinds)
-    denoiser = None if models is None else _denoiser(models, strength, std, tile, threads)
+    denoiser = None if models is None else _denoiser(models, settings)
 
     rows: list[AnyRow] = []
     shown = forms.Sheet()
@@ -218,20 +225,11 @@ def evaluate(
     raise typer.Exit(1 if failed else 0)
 
 
-def _denoiser(
-    models: Models, strength: float, std: float | None, tile: int | None, threads: int | None
-) -> Denoiser:
+def _denoiser(models: Models, settings: Options) -> Denoiser:
     from denoise_cli import denoise, memory
 
     memory.keep_freed()
     models.open()  # before a clock runs
-    settings = denoise.Options(
-        strength=strength,
-        std=std,
-        tile=denoise.TILE if tile is None else tile,
-        threads=threads,
-        gentle=True,  # as in run
-    )
     return lambda noisy: denoise.signal(noisy, models(noisy.header), settings)
 
 

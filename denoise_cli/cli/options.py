@@ -45,6 +45,12 @@ Batch = Annotated[
 Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Side of a tile in pixels.", show_default="1120")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Tiles at once.", show_default="all cores")]
 Strength = Annotated[float, typer.Option("--strength", help="0 leaves the input, 1 is all the model gives.")]
+Ensemble = Annotated[
+    int,
+    typer.Option(
+        "--ensemble", metavar="1|2|4|8", help="Pictures: mean over so many mirrored copies; better, and slower."
+    ),
+]
 Std = Annotated[
     float | None,
     typer.Option("--std", help="Noise level in 8-bit steps, for models that take one.", show_default="blind"),

@@ -31,6 +31,7 @@ def run(
         str | None, typer.Option("--files-from", help="Read input names, a line each, from this file or -.")
     ] = None,
     strength: opt.Strength = 1.0,
+    ensemble: opt.Ensemble = 1,
     std: opt.Std = None,
     link: Annotated[
         bool, typer.Option("--link/--no-link", help="Recordings: one gain for all channels, or each for itself.")
@@ -117,6 +118,7 @@ def run(
 
     settings = denoise.Options(
         strength=strength,
+        ensemble=ensemble,
         std=std,
         tile=denoise.TILE if tile is None else tile,
         batch=batch,
@@ -158,7 +160,7 @@ def run(
     if dry_run:
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
-    about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength}
+    about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
     if not todo:
         if not quiet:
             screen.say(listing.nothing(found, skipped, "tables" if tabular else "pictures or recordings"))

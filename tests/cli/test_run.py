@@ -95,6 +95,16 @@ def test_strength_zero_gives_the_pixels_back(run, folder):
         assert np.array_equal(read_png(folder / name), read_png(folder.with_name("photos.denoised") / name))
 
 
+def test_an_ensemble_is_another_answer_and_stands_in_the_report(command, model, tmp_path):
+    noisy = write_png(tmp_path / "a.png", scene(40, 48))
+    done = command("run", noisy, "-m", model, "-o", tmp_path / "8.png", "--ensemble", 8, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["ensemble"] == 8
+    assert command("run", noisy, "-m", model, "-o", tmp_path / "1.png").code == 0
+    assert not np.array_equal(read_png(tmp_path / "1.png"), read_png(tmp_path / "8.png"))
+    assert command("run", noisy, "-m", model, "-o", tmp_path / "3.png", "--ensemble", 5).code == 2
+
+
 def test_a_pattern_that_the_shell_left_alone_is_expanded(run, folder, tmp_path):
     assert run(folder / "**" / "*.png", "-o", tmp_path / "out").code == 0
     assert tree(tmp_path / "out") == ["a.png", "b.png", "c.png", "gray.png"]

@@ -107,10 +107,10 @@ def test_a_report_of_a_run_with_nothing_left_to_do_still_names_every_file(comman
     }
 
 
-@pytest.mark.parametrize("option", ["--precision int8", "--tile 64", "--metrics snr"])
+@pytest.mark.parametrize("option", ["--precision int8", "--tile 64", "--metrics snr", "--ensemble 2"])
 def test_anomalies_refuse_what_would_have_no_effect(command, place, option):
     done = command(*f"{ANOMALY} {option}".split())
-    assert (done.code, "leave --metrics, --tile and --precision out" in done.err) == (2, True)
+    assert (done.code, "leave --metrics, --tile, --ensemble and --precision out" in done.err) == (2, True)
 
 
 def test_a_table_has_no_full_scale(command, place):

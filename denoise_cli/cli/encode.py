@@ -47,8 +47,9 @@ def encode(
     todo = _to_write([output, *also], on_exists, quiet)
     if not todo:
         return
-    if also and todo == [output]:
-        raise RefusedError(f"{also[0]} is there and {output} is not, so it may be anything; name another -o")
+    if also and len(todo) == 1:
+        there = output if todo == also else also[0]
+        raise RefusedError(f"{there} is there and {todo[0]} is not, so it may be anything; name another -o")
     files.check_writable([output])
     halves = Halves(shipped.locate(model), device)
     values: list[np.ndarray] = []

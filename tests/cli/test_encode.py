@@ -187,3 +187,9 @@ def test_no_input_and_no_stranger_is_overwritten(command, latent_model, pictures
     done = command("encode", pictures, "-o", tmp_path / "notes.npy", "-m", latent_model, "--on-exists", "skip")
     assert (done.code, "name another -o" in done.err) == (2, True)
     assert (tmp_path / "notes.json").read_text() == "mine"
+
+    np.save(tmp_path / "mine.npy", x)
+    done = command("encode", pictures, "-o", tmp_path / "mine.npy", "-m", latent_model, "--on-exists", "skip")
+    assert (done.code, "name another -o" in done.err) == (2, True)
+    assert np.array_equal(np.load(tmp_path / "mine.npy"), x)
+    assert not (tmp_path / "mine.json").exists()

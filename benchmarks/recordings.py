@@ -68,11 +68,11 @@ def talk(data: Path, seconds: float, rate: int = 16_000) -> np.ndarray:
 
 
 def speed(data: Path, model: str, folder: Path) -> None:
+    from speed import dncnn, seconds
+
     path = folder / "talk.wav"
     soundfile.write(path, talk(data, 600), 16_000, subtype="PCM_16")
     one, two = (min(measured(path, model, cores)[1] for _ in range(3)) for cores in (1, 2))
-    from speed import dncnn, seconds
-
     net = Session(dncnn(folder), "cpu")
     quarter = np.random.default_rng(0).random((1, 1, 512, 512), dtype=np.float32)
     picture = min(seconds(lambda: net(quarter)) for _ in range(3)) / quarter.size * 1e6

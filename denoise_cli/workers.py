@@ -147,6 +147,7 @@ class Workers:
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch  # None: by the device of the model
         threads = threads_of(options)
+        # A window holds tiles for several threads; the next one may be read meanwhile.
         self.room = Room(WINDOW * (threads + 1) // 2)
         self.waiting: deque[Tile] = deque()
         self.changed = threading.Condition()

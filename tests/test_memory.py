@@ -8,11 +8,12 @@ import sys
 import pytest
 
 KEPT = """
+import os
 import numpy as np
 from denoise_cli import memory
 
 def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 if not memory.keep_freed():
     raise SystemExit(77)

@@ -32,17 +32,18 @@ def start(init: Path | None, output: Path, resume: bool) -> Path | None:
     torch is loaded, which takes seconds.
     """
     from denoise_cli import shipped
+    from denoise_cli.train.paths import Paths
 
     try:
         from denoise_cli.train import origin
     except ImportError:  # said by whoever trains
         return init
-    if resume and (checkpoint := output.with_suffix(".ckpt")).exists():
-        origin.about(checkpoint)
+    if resume and (checkpoint := Paths(output).checkpoint).exists():
+        origin.options(checkpoint)
     if init is None:
         return None
     path = init if init.exists() or init.suffix else shipped.locate(str(init))
-    origin.about(path)
+    origin.options(path)
     return path
 
 
@@ -63,6 +64,7 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     A stage whose model is there is not done again under --resume; one that is half done goes on.
     """
     from denoise_cli import recipes
+    from denoise_cli.train.paths import Paths
 
     output, init = values["output"], values["init"]
     if values["recipe"] is None or STAGE in context.meta:
@@ -75,5 +77,5 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
             context.meta[STAGE] = number
             train(**{**values, **wanted, "output": path, "init": init})
             del context.meta[STAGE]
-        init = path.with_suffix(".ckpt")
+        init = Paths(path).checkpoint
     return init

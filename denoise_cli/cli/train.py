@@ -163,7 +163,9 @@ def train(
     values = dict(locals())
     from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
+    from denoise_cli.train.paths import check_output
 
+    check_output(output, resume, overwrite)  # before torch is loaded, or a folder of a million files listed
     init = recipes.start(init, output, resume)
     try:
         import torch
@@ -201,7 +203,6 @@ def train(
     default_noise = tables.NOISE[tabular] if tabular else loop.Options.noise
     if recipes.given(context, "steps") and not recipes.given(context, "epochs"):
         epochs = None  # the recipe's
-    fit.check_output(output, resume, overwrite)  # before a folder of a million files is listed
     if threads is not None:
         torch.set_num_threads(threads)
     where = fit.pick_device(device)

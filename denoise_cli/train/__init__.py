@@ -1,6 +1,6 @@
 """Training: clean files in, one self-describing ONNX file out.
 
-fit.py         a whole training, from the folders to the model
+fit.py         a whole training, from the folders to the model; paths.py  where it writes
 tasks.py       what differs between pictures.py and sounds.py
 data.py        pictures -> batches of clean patches, a pure function of (seed, step)
 mixing.py      speech and noise -> batches of mixtures, as well

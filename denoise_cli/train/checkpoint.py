@@ -80,9 +80,8 @@ def described(path: Path) -> dict[str, Any]:
     ``arch``, ``net``, ``noise`` and ``loss``. Raises ModelError for what is neither, or names a net that its
     weights cannot be those of: nothing is built on its word alone.
     """
-    found = origin.about(path)
+    about = origin.options(path)
     with refusing(path, "a net"):
-        about = typed(found, "options", dict)
         kept = {key: typed(about, key, kind) for key, kind in _KEPT.items()}
         numbers = [
             n for value in kept["net"].values() for n in (value if isinstance(value, list | tuple) else [value])

@@ -17,35 +17,13 @@ from torch import nn
 
 from denoise_cli import __version__, charts, nets, pictures
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import BackendError, RefusedError, UsageError
+from denoise_cli.errors import BackendError, UsageError
 from denoise_cli.media.files import keep_apart
 from denoise_cli.train import checkpoint, loop
 from denoise_cli.train.export import export
 from denoise_cli.train.losses import SHORTEST
+from denoise_cli.train.paths import Paths, check_output
 from denoise_cli.train.tasks import Task
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Everything a training writes, named after the model."""
-
-    model: Path
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.model.with_suffix(".ckpt")
-
-    @property
-    def curve(self) -> Path:
-        return self.model.with_suffix(".curve.png")
-
-    @property
-    def sheet(self) -> Path:
-        return self.model.with_suffix(".sheet.png")
-
-    @property
-    def all(self) -> list[Path]:
-        return [self.model, self.checkpoint, self.curve, self.sheet]
 
 
 @dataclass(frozen=True)
@@ -144,23 +122,6 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-def check_output(output: Path, resume: bool, overwrite: bool) -> None:
-    """Raise UsageError or RefusedError where the model cannot be written to `output`."""
-    paths = Paths(output)
-    if paths.model.suffix != ".onnx":
-        raise UsageError(f"-o {paths.model}: a model is an .onnx file")
-    if overwrite and resume:
-        raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
-    if overwrite or resume:
-        return
-    if paths.model.exists():
-        raise RefusedError(f"{paths.model} is there already; --overwrite replaces it")
-    if paths.checkpoint.exists():
-        raise RefusedError(
-            f"{paths.checkpoint} is there already; --resume goes on from it, --overwrite starts anew"
-        )
 
 
 def pick_device(device: str) -> torch.device:

@@ -20,14 +20,14 @@ from denoise_cli.model_file import ModelFile
 MODEL = ".onnx"  # the suffix of a model, which holds weights too
 
 
-def about(path: Path) -> dict[str, Any]:
-    """The JSON that a checkpoint carries, or the same of a model's card. Raises ModelError for anything else."""
+def options(path: Path) -> dict[str, Any]:
+    """The options that a checkpoint or a model was trained with. Raises ModelError for anything else."""
     with refusing(path, "a net"):
         if path.suffix == MODEL:
             card = ModelFile.read(path).card
             noise = "" if card.kind == "audio" else card.noise  # which is no spec
-            return {"options": {**dataclasses.asdict(card), "noise": noise, "loss": card.training["loss"]}}
-        return stored(path)
+            return {**dataclasses.asdict(card), "noise": noise, "loss": card.training["loss"]}
+        return typed(stored(path), "options", dict)
 
 
 def stored(path: Path) -> dict[str, Any]:

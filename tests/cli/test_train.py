@@ -163,6 +163,13 @@ def test_a_damaged_checkpoint_is_named(command, clean, tmp_path):
     assert f"{tmp_path / 'm.ckpt'}: not a checkpoint" in done.err
 
 
+@pytest.mark.parametrize("output", ["", ".", "/", "m.pt"])
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_an_output_that_is_no_name_of_a_model_is_refused(command, clean, output, more):
+    done = command("train", clean, "-o", output, *more)
+    assert (done.code, "a model is an .onnx file" in done.err, done.err.count("\n")) == (2, True, 1)
+
+
 def test_without_torch_it_says_what_to_install(command, clean, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     done = command("train", clean, "-o", tmp_path / "m.onnx", "--steps", 1)

@@ -153,7 +153,8 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
 def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write a table or a series."""
     workers.session(source.header)  # a model for something else is refused before the file is read
-    impute, filled = tabular.imputes(options, cast("TableSource", source).has_missing()), 0
+    held = cast("TableSource", source)
+    impute, filled = tabular.imputes(options, held.has_missing()), -held.gaps
     verdict = Verdict(source.header, workers, options)
     # Whether a file is anomalous is told by what the model makes of the values that are known.
     for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute and not options.flag):

@@ -317,6 +317,17 @@ def test_blank_lines_alone_leave_nothing_to_be_filled(tmp_path, text, missing):
         assert source.has_missing() == missing
 
 
+def test_a_gap_in_a_series_counts_as_nothing_to_be_filled(tmp_path):
+    path = written(tmp_path / "a.csv", b"a,b\n1,2\n\n3,\n\n\n5,6\n")
+    with closing(opened(path, SERIES)) as source:
+        assert source.gaps == 6
+    with closing(opened(path)) as source:
+        assert source.gaps == 0
+    path.write_bytes(b"1,2\n\n3,4\n")  # whose first line is a row, as is known only later
+    with closing(opened(path, SERIES)) as source:
+        assert source.gaps == 2
+
+
 def test_a_blank_line_in_a_single_column_is_a_value_that_is_missing(tmp_path):
     path = written(tmp_path / "a.csv", b"\nx\n1\n\n3\n")
     assert through(path) == path.read_bytes()
@@ -408,3 +419,25 @@ def test_noise_depends_on_seed_and_content_alone(wide, tmp_path):
 def test_what_makes_no_sense_for_a_table_is_refused(wide, spec):
     with pytest.raises(InputError, match="this is a table"):
         noisy(wide, spec)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "target", "after"),
+    [
+        ("a.csv", "x,y\n1,2\n", "b.tsv", "x\ty\n1\t2\n"),
+        ("a.csv", "x,y\n1;5,2\n", "b.csv", "x,y\n1;5,2\n"),
+        ("a.csv", "x\ty\n1\t2\n", "b.csv", "x\ty\n1\t2\n"),
+        ("a.tsv", "x,y\n1,2\n", "b.tsv", "x,y\n1,2\n"),
+        ("a.tsv", "x\tnote\n1\thot, dry\n", "b.CSV", 'x,note\n1,"hot, dry"\n'),
+        ("a.txt", "x;y\n1;2\n", "b.csv", "x;y\n1;2\n"),
+    ],
+)
+def test_another_suffix_is_another_delimiter(tmp_path, name, text, target, after):
+    path = written(tmp_path / name, text.encode())
+    job = Job(path, tmp_path / target, Path(name))
+    with closing(media.open_source(job, Layout("table"))) as source:
+        sink = media.open_sink(job, source)
+        for block in source.blocks():
+            sink.write(block)
+        sink.commit()
+    assert job.target.read_text() == after

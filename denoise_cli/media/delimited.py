@@ -106,7 +106,8 @@ class Delimited:
         self._file, self._series = file, kind == "series"
         self.bom = _head(file, 3) == BOM
         self.delimiter, self.newline = self._sniff()
-        self.rows = 0
+        self.written = self.delimiter
+        self.rows = self.gaps = 0
         columns: list[Column] = []
         first: list[str] = []
         blank = self.top = below = 0  # lines since the last row, above the first line, and between it and the next
@@ -121,7 +122,7 @@ class Delimited:
             if not self.rows:
                 below = blank
             elif self._series:
-                self.rows += blank
+                self.rows, self.gaps = self.rows + blank, self.gaps + blank
             self.rows, blank = self.rows + 1, 0
             for column, cell in zip(columns, row, strict=True):
                 column.see(cell, line)
@@ -132,7 +133,7 @@ class Delimited:
         if self.rows and not any(c.numbers or c.text for c in columns):  # every value is missing
             self.named = all(_is_text(cell) for cell in first)
         if not self.named:
-            self.rows += 1 + below * self._series
+            self.rows, self.gaps = self.rows + 1 + below * self._series, self.gaps + below * self._series
             for column, cell in zip(columns, first, strict=True):
                 column.see(cell, start)
         self.bottom = blank
@@ -174,6 +175,13 @@ class Delimited:
                 held = Rows()
         if held.cells:
             yield held, _values(held.cells, columns)
+
+    def rename(self, before: str, after: str) -> None:
+        """Write a file called .csv as one called .tsv, or the other way, with the delimiter of its new suffix."""
+        if after == ".tsv" != before:
+            self.written = "\t"
+        elif after == ".csv" and before == ".tsv":
+            self.written = ","
 
     def writer(self, target: Target, columns: Sequence[int]) -> DelimitedWriter:
         return DelimitedWriter(self, target, columns)
@@ -229,7 +237,7 @@ class DelimitedWriter:
         if table.bom:
             target.file.write(BOM)
         self._text = io.TextIOWrapper(target.file, encoding="utf-8", newline="", write_through=False)
-        self._csv = csv.writer(self._text, delimiter=table.delimiter, lineterminator=table.newline)
+        self._csv = csv.writer(self._text, delimiter=table.written, lineterminator=table.newline)
         self._blank(table.top)
         if (names := table.names_as_written()) is not None:
             self._csv.writerow(names)

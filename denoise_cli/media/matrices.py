@@ -32,6 +32,8 @@ STEP = (1980, 1, 1, 0, 0, 0)  # a date for members of a .npz, so that the same a
 class Matrix:
     """A .npy file of one or two axes, as rows and columns."""
 
+    gaps = 0
+
     def __init__(self, file: BinaryIO, kind: Tabular):
         self._file = file
         file.seek(0)

@@ -20,6 +20,8 @@ MEND = 'run: pip install "denoise-cli[tables]"'
 class Parquet:
     """A Parquet file, opened for any number of passes."""
 
+    gaps = 0
+
     def __init__(self, file: BinaryIO):
         try:
             import pyarrow as arrow

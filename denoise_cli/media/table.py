@@ -49,6 +49,7 @@ class Reader(Protocol):
     named: bool
     names: list[str]  # of all columns; "" where there are none
     numeric: list[bool]  # which of them are numbers
+    gaps: int  # rows of which nothing is known, and that come back so
 
     def check(self, index: int) -> None: ...
     def missing(self, columns: Sequence[int]) -> int | None: ...
@@ -79,6 +80,7 @@ class TableSource:
         self.names = [self._reader.names[c] for c in self.columns]
         self._kept: deque[tuple[Any, np.ndarray]] | None = None  # rows that a sink waits for
         self._missing: int | None = self._reader.missing(self.columns)
+        self.gaps = self._reader.gaps * len(self.columns)  # values that are missing, and that no sink writes
         self.header = Header(
             kind=layout.kind,
             channels=len(self.columns),
@@ -110,7 +112,7 @@ class TableSource:
             )
 
     def has_missing(self) -> bool:
-        """Whether any value of the columns is missing; reads the file once where its reader cannot tell."""
+        """Whether any value that a sink would write is missing; reads the file once where its reader cannot tell."""
         if self._missing is None:
             with reading(self.name):
                 self._missing = sum(int(np.isnan(v).sum()) for _, v in self._reader.chunks(self.columns))
@@ -142,6 +144,8 @@ class TableSource:
         own = SUFFIXES_OF[self.header.format]
         if suffix in TABLE_SUFFIXES and suffix not in own:
             raise OutputError(f"{target.name}: a {own[0]} table is written as {' or '.join(own)}, not as {suffix}")
+        if isinstance(self._reader, Delimited):
+            self._reader.rename(PurePath(self.name).suffix.lower(), suffix)
         self._kept = deque()
         return TableSink(self._reader, self.columns, self._kept, target)
 

@@ -243,13 +243,25 @@ def test_a_blank_line_in_a_series_holds_its_place_and_stops_no_denoising(command
     x = [f"{3 + np.sin(t / 9):.3f},{100 * np.cos(t / 7):.3f}" for t in range(40)]
     x[20] = x[21] = ""
     (tmp_path / "x.csv").write_text("a,b\n" + "\n".join(x) + "\n\n")
-    assert command("run", tmp_path / "x.csv", "-m", series).code == 0
+    done = command("run", tmp_path / "x.csv", "-m", series)
+    assert done.code == 0
+    assert "filled" not in done.out + done.err
     y = (tmp_path / "x.denoised.csv").read_text().split("\n")
     assert [n for n, line in enumerate(y) if not line] == [21, 22, 41, 42]
     assert y[0] == "a,b"
     assert all(before != after for before, after in zip(x, y[1:41], strict=True) if before)
     done = command("eval", tmp_path / "x.denoised.csv", tmp_path / "x.csv", "-m", series, "--json")
     assert (done.code, json.loads(done.out)["rows"][0]["rows"]) == (0, 40)
+
+
+def test_what_is_left_blank_is_not_said_to_be_filled(command, series, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n" + "3,99\n" * 20 + "\n3,\n" + "3,99\n" * 20)
+    done = command("run", tmp_path / "x.csv", "-m", series)
+    assert done.code == 0
+    assert "1 missing value filled" in done.out + done.err
+    y = (tmp_path / "x.denoised.csv").read_text().split("\n")
+    assert (y[21], y[22][:2]) == ("", "3,")
+    assert y[22] != "3,"
 
 
 def test_a_model_of_tables_is_a_plain_onnx_file(trained):

@@ -124,6 +124,13 @@ def test_a_recipe_of_two_stages_starts_the_second_where_the_first_ended(tmp_path
     for name in names:  # the second stage learns next to nothing
         torch.testing.assert_close(before[name], after[name], rtol=0, atol=1e-6)
 
+    # What stands in the way of any stage is told before the first.
+    (tmp_path / "other.1.curve.png").write_bytes(b"mine")
+    capsys.readouterr()
+    assert run("train", tmp_path / "clean", "-o", tmp_path / "other.onnx", "--recipe", "two", *tiny) == 2
+    assert "other.1.curve.png is there already" in capsys.readouterr().err
+    assert not (tmp_path / "other.1.ckpt").exists()
+
     # What is there is not done again.
     stamp = (tmp_path / "m.1.onnx").stat().st_mtime_ns
     out.unlink()

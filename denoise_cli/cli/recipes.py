@@ -47,6 +47,15 @@ def start(init: Path | None, output: Path, resume: bool) -> Path | None:
     return path
 
 
+def outputs(context: typer.Context, output: Path, name: str | None) -> list[Path]:
+    """The models of all stages, the last one last."""
+    from denoise_cli import recipes
+
+    if name is None or STAGE in context.meta:
+        return [output]
+    return [*(output.with_suffix(f".{n}.onnx") for n in range(1, len(recipes.stages(name)))), output]
+
+
 def title(context: typer.Context, name: str | None) -> str:
     """What the card says of the recipe."""
     return (name or "") + (f", stage {context.meta[STAGE]}" if STAGE in context.meta else "")
@@ -69,8 +78,8 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     output, init = values["output"], values["init"]
     if values["recipe"] is None or STAGE in context.meta:
         return init
-    for number, stage in enumerate(recipes.stages(values["recipe"])[:-1], 1):
-        path = output.with_suffix(f".{number}.onnx")
+    paths = outputs(context, output, values["recipe"])[:-1]
+    for number, (path, stage) in enumerate(zip(paths, recipes.stages(values["recipe"]), strict=False), 1):
         if not (values["resume"] and path.exists()):
             # The kind is that of the last stage, and has been read with it.
             wanted = {key: value for key, value in stage.items() if key != "kind" and not given(context, key)}

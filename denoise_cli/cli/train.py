@@ -163,9 +163,11 @@ def train(
     values = dict(locals())
     from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
+    from denoise_cli.media.layout import TABULAR
     from denoise_cli.train.paths import check_output
 
-    check_output(output, resume, overwrite)  # before torch is loaded, or a folder of a million files listed
+    for path in recipes.outputs(context, output, recipe):  # before torch is loaded, or a million files listed
+        check_output(path, resume, overwrite, sheet=kind.value not in TABULAR)
     init = recipes.start(init, output, resume)
     try:
         import torch

@@ -112,7 +112,7 @@ class TableSource:
             )
 
     def has_missing(self) -> bool:
-        """Whether any value that a sink would write is missing; reads the file once where its reader cannot tell."""
+        """Whether a value is missing that a sink would write; reads the file once where its reader cannot tell."""
         if self._missing is None:
             with reading(self.name):
                 self._missing = sum(int(np.isnan(v).sum()) for _, v in self._reader.chunks(self.columns))

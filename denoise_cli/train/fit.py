@@ -19,6 +19,7 @@ from denoise_cli import __version__, charts, nets, pictures
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, UsageError
 from denoise_cli.media.files import keep_apart
+from denoise_cli.media.layout import TABULAR
 from denoise_cli.train import checkpoint, loop
 from denoise_cli.train.export import export
 from denoise_cli.train.losses import SHORTEST
@@ -56,7 +57,7 @@ def fit(
     data cannot be trained on or the loss is not finite.
     """
     paths = Paths(output)
-    check_output(output, resume, overwrite)
+    check_output(output, resume, overwrite, sheet=task.kind not in TABULAR)
     keep_apart(paths.all, task.files)
     where = pick_device(device)
     options = task.options.counted(task.count)
@@ -108,7 +109,10 @@ def fit(
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM, so that a step ends before its state is saved; a second one acts at once."""
+    """Note SIGINT and SIGTERM, so that a step ends before its state is saved; a second one acts at once.
+
+    One that is ignored, as a shell has its jobs in the background ignore SIGINT, stays ignored.
+    """
     caught: list[int] = []
 
     def note(signum: int, frame: object) -> None:
@@ -116,7 +120,8 @@ def _signals() -> Iterator[list[int]]:
         signal.signal(signum, before[signal.Signals(signum)])
 
     mine = threading.current_thread() is threading.main_thread()  # others can neither get nor handle signals
-    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)} if mine else {}
+    both = (signal.SIGINT, signal.SIGTERM) if mine else ()
+    before = {one: signal.signal(one, note) for one in both if signal.getsignal(one) != signal.SIG_IGN}
     try:
         yield caught
     finally:

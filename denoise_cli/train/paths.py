@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from denoise_cli.errors import RefusedError, UsageError
+from denoise_cli.media import files
+from denoise_cli.media.beside import printable
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,23 @@ class Paths:
         return [self.model, self.checkpoint, self.curve, self.sheet]
 
 
-def check_output(output: Path, resume: bool, overwrite: bool) -> None:
-    """Raise UsageError or RefusedError where the model cannot be written to `output`."""
+def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = True) -> None:
+    """Raise UsageError or RefusedError where a training cannot write `output` and what stands beside it.
+
+    `sheet` is whether its kind has one.
+    """
     paths = Paths(output)
     if paths.model.suffix != ".onnx":
         raise UsageError(f"-o {paths.model}: a model is an .onnx file")
     if overwrite and resume:
         raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
-    if overwrite or resume:
+    written = [path for path in paths.all if sheet or path != paths.sheet]
+    files.check_writable(written)
+    if overwrite or (resume and paths.checkpoint.exists()):
         return
-    if paths.model.exists():
-        raise RefusedError(f"{paths.model} is there already; --overwrite replaces it")
-    if paths.checkpoint.exists():
-        raise RefusedError(
-            f"{paths.checkpoint} is there already; --resume goes on from it, --overwrite starts anew"
-        )
+    for path in written:
+        if os.path.lexists(path):
+            also = "--resume goes on from it, --overwrite starts anew"
+            way = also if path == paths.checkpoint else "--overwrite replaces it"
+            none = f"there is no {printable(paths.checkpoint)} to go on from, and " if resume else ""
+            raise RefusedError(f"{none}{printable(path)} is there already; {way}")

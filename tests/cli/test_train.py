@@ -176,17 +176,69 @@ def test_without_torch_it_says_what_to_install(command, clean, tmp_path, monkeyp
     assert (done.code, 'pip install "denoise-cli[train]"' in done.err) == (3, True)
 
 
-def stop_when_it_has_a_checkpoint(sent: signal.Signals, clean: Path, out: Path, *arguments: str) -> tuple[int, str]:
+def stop_when_it_has_a_checkpoint(
+    sent: signal.Signals, clean: Path, out: Path, *arguments: str, ignored: signal.Signals | None = None
+) -> tuple[int, str]:
+    """The exit code and standard error; `ignored` is sent, too, to a process that was started deaf to it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "denoise_cli", "train", clean, "-o", out, *TINY, *arguments],
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=None if ignored is None else lambda: signal.signal(ignored, signal.SIG_IGN),
     )  # fmt: skip
     give_up = time.monotonic() + 90
     while not out.with_suffix(".ckpt").exists() and process.poll() is None and time.monotonic() < give_up:
         time.sleep(0.01)
+    if ignored is not None:
+        process.send_signal(ignored)
+        time.sleep(0.2)
     process.send_signal(sent)
     _, err = process.communicate(timeout=20)
     return process.returncode, err.decode()
+
+
+def test_in_the_background_it_does_not_hear_the_interrupt_of_the_terminal(clean, tmp_path):
+    code, err = stop_when_it_has_a_checkpoint(
+        signal.SIGTERM, clean, tmp_path / "m.onnx", "--max-time", "10m", "--checkpoint-every", "0s",
+        ignored=signal.SIGINT,
+    )  # fmt: skip
+    assert (code, "stopped at step " in err) == (143, True)
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.ckpt", "m.curve.png", "m.sheet.png"])
+def test_what_stands_in_the_place_of_an_output_is_told_before_torch_is_loaded(
+    command, clean, tmp_path, monkeypatch, name
+):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    out = tmp_path / "m.onnx"
+    (tmp_path / name).mkdir()
+    for more in ([], ["--overwrite"], ["--resume"]):
+        done = command("train", clean, "-o", out, *more)
+        assert (done.code, done.err) == (2, f"denoise: output {tmp_path / name} is a folder\n")
+    (tmp_path / name).rmdir()
+    (tmp_path / name).write_bytes(b"mine")
+    done = command("train", clean, "-o", out)
+    assert (done.code, f"{tmp_path / name} is there already; " in done.err) == (2, True)
+    assert command("train", clean, "-o", out, "--overwrite").code == 3, "only torch is missing"
+    done = command("train", clean, "-o", tmp_path / name / "m.onnx")
+    assert (done.code, "is not a folder" in done.err) == (2, True)
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_resumed_without_a_checkpoint_it_replaces_no_model(command, clean, tmp_path):
+    out = tmp_path / "m.onnx"
+    out.write_bytes(b"mine")
+    done = command("train", clean, "-o", out, "--resume", "--steps", 1, *TINY)
+    assert done.code == 2
+    assert f"there is no {tmp_path / 'm.ckpt'} to go on from, and {out} is there already" in done.err
+    assert out.read_bytes() == b"mine"
+
+
+def test_a_table_has_no_sheet_that_could_be_in_the_way(command, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(40)))
+    (tmp_path / "m.sheet.png").write_bytes(b"mine")
+    done = command("train", tmp_path / "x.csv", "--kind", "table", "-o", tmp_path / "m.onnx", "--steps", 1)
+    assert (done.code, (tmp_path / "m.sheet.png").read_bytes()) == (0, b"mine")
 
 
 def test_killed_and_resumed_gives_the_model_of_an_unbroken_run(command, clean, tmp_path):

@@ -46,6 +46,24 @@ def test_a_million_draws_are_within_0_005_of_the_law(kind):
     assert worst_distance(kind, 1_000_000) < 0.005
 
 
+@pytest.mark.parametrize("sigma", [25, 200, 2000])
+@pytest.mark.parametrize(
+    "layers", [[Tanh()], [Sigmoid()], [Sigmoid(), Tanh()], [ReLU(), Tanh()], [MaxPool(2), Sigmoid()]]
+)
+def test_draws_have_the_law_where_the_activation_saturates_at_both_ends(layers, sigma):
+    samples = draw(layers, 0, sigma, 4000, np.random.default_rng(5))[-1]
+    assert ks_distance(samples, propagate(layers, 0, sigma)[-1].law) < 2.2 / math.sqrt(4000)
+    wrong = propagate(layers, 0.25 * sigma, sigma)[-1].law
+    assert ks_distance(samples, wrong) > 0.05
+
+
+def test_sigmoid_is_right_to_the_last_digits_near_0():
+    assert Sigmoid()(np.array([-700.0, -40, 0, 40])) == pytest.approx(
+        [math.exp(-700), math.exp(-40), 0.5, 1], rel=1e-13
+    )
+    assert Sigmoid()(np.array([-1e9, 1e9])).tolist() == [0, 1]
+
+
 def test_the_distance_tells_a_wrong_law():
     samples = draw([ReLU()], 0, 1, 4000, np.random.default_rng(0))[-1]
     assert ks_distance(samples, Law()) == pytest.approx(0.5, abs=0.02)  # without the atom at 0

@@ -155,7 +155,7 @@ class Sigmoid(Activation):
     name = "sigmoid"
 
     def __call__(self, x):
-        return 0.5 + 0.5 * np.tanh(0.5 * x)  # never overflows
+        return np.exp(-np.logaddexp(0, -x))  # never overflows, and is right to the last digits near 0, too
 
     def inverse(self, y):
         y = np.clip(y, 0, 1)

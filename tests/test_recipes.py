@@ -14,8 +14,9 @@ from denoise_cli import corrupt, nets, recipes
 from denoise_cli.cli import app, main
 from denoise_cli.cli.train import duration
 from denoise_cli.corrupt import Span
-from denoise_cli.errors import UsageError
+from denoise_cli.errors import InputError, UsageError
 from denoise_cli.model_file import ModelFile
+from denoise_cli.signal import Header
 from denoise_cli.train import loop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -211,6 +212,15 @@ def test_a_stack_is_validated_on_another(digits, tmp_path, capsys):
     arguments = ["--recipe", "mnist-latent16", *SMALL[:-1], "--steps", 1, "--val", f"{digits}:x_test"]
     assert run("train", digits, "-o", tmp_path / "m.onnx", *arguments) == 0
     assert "8 pictures to train on, 4 to validate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "why"), [("table", "standard deviations"), ("series", ""), ("audio", "is 1")])
+def test_a_share_of_full_scale_is_refused_where_full_scale_is_not_255(kind, why):
+    header = Header(kind, 1, 8)
+    for spec in ("gaussian:std=0.5fs", "gaussian:std=0.1,mean=0-0.5fs", "uniform:width=0fs"):
+        with pytest.raises(InputError, match=f"in fs is for pictures, and this is .*{why}"):
+            corrupt.parse(spec).check(header)
+    corrupt.parse("gaussian:std=0.5").check(header)
 
 
 def test_full_scale_is_a_unit_of_what_is_counted_in_8_bit_steps():

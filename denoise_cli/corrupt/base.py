@@ -67,7 +67,7 @@ class Corruption:
         if key not in cls.scaled:
             raise UsageError(f'{cls.name}: {key} is no strength in 8-bit steps, so "{value}" means nothing')
         span = Span.parse(value.strip().removesuffix("fs"))
-        return Span(255 * span.low, 255 * span.high)
+        return Span(255 * span.low, 255 * span.high, share=True)
 
     def _check(self, field: str, low: float, high: float = float("inf")) -> None:
         span: Span = getattr(self, field)
@@ -108,6 +108,12 @@ class Corruption:
         if header.kind not in self.kinds:
             fit = " and ".join(WORDS[kind][1] for kind in self.kinds)
             raise InputError(f"{self.name} is for {fit}, and this is {WORDS[header.kind][0]}")
+        shares = [key for key in self.scaled if getattr(self, key) is not None and getattr(self, key).share]
+        if shares and header.kind != "image":
+            unit = "full scale is 1" if header.kind == "audio" else "strengths are in standard deviations"
+            raise InputError(
+                f"{self.name}: {shares[0]} in fs is for pictures, and this is {WORDS[header.kind][0]}: {unit}"
+            )
         if header.kind != "audio":
             if self.asks_level:
                 raise InputError(f"{self._no_level()}, and this is {WORDS[header.kind][0]}")

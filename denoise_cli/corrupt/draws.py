@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ class Span:
 
     low: float
     high: float
+    share: bool = field(default=False, compare=False)  # was given as a share of full scale: 0.5fs
 
     def __str__(self) -> str:
         return _exact(self.low) if self.low == self.high else f"{_exact(self.low)}-{_exact(self.high)}"

@@ -27,6 +27,7 @@ from denoise_cli.media.layout import Layout, Tabular
 from denoise_cli.signal import Header
 from denoise_cli.train import tasks
 from denoise_cli.train.loop import Options
+from denoise_cli.train.scale import Scale, varies
 from denoise_cli.train.stream import Stream
 
 NOISE: dict[Tabular, str] = {
@@ -45,34 +46,6 @@ LEAST = 20  # rows, or segments' samples, from which any are held out
 BUDGET = 1 << 30  # bytes of values that are kept in memory
 CELLS, LONGEST = 1 << 18, 1 << 16  # values of a table, moments of a series, that are validated in one call
 LEVELS = 4  # noisy versions of every row that is held out
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation of each column, (F,) float64; a column that never varies has the standard 1."""
-
-    mean: np.ndarray
-    std: np.ndarray
-
-    @classmethod
-    def of(cls, data: Sequence[np.ndarray]) -> Scale:
-        """Over the known values of (F, n) arrays."""
-        count = np.sum([np.isfinite(x).sum(1) for x in data], axis=0)
-        mean = np.sum([np.nansum(x, 1, dtype=np.float64) for x in data], axis=0) / np.maximum(count, 1)
-        square = np.sum([np.nansum(np.square(x - mean[:, None]), 1) for x in data], axis=0)
-        std = np.sqrt(square / np.maximum(count, 1))
-        # Rounding leaves a constant column a deviation of a few units in its last place.
-        return cls(mean, np.where(std > 1e-6 * np.abs(mean), std, 1.0))
-
-    def inwards(self, x: np.ndarray) -> np.ndarray:
-        """(F, n) in the columns' units -> standardised float32."""
-        return ((x - self.mean[:, None]) / self.std[:, None]).astype(np.float32)
-
-    def shaped(self, axes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation as float32 tensors that go with a sample of so many axes."""
-        shape = (-1, *[1] * (axes - 1))
-        both = (torch.from_numpy(v).float().reshape(shape).to(device) for v in (self.mean, self.std))
-        return next(both), next(both)
 
 
 class Samples(Stream[np.ndarray]):
@@ -137,12 +110,15 @@ class Tables:
         training, validation = tasks.split(clean, val, TABLE_SUFFIXES, noun)
         self.files = [*training, *validation]
         self._skipped: list[tuple[Path, str]] = []
+        self._notes: list[str] = []
+        self._varies = np.zeros(0, bool)  # (F,), whether a column does, in float64 at least, of what was read last
         self.names: tuple[str, ...] | None = None
         self.data = self._read(training, clean)
         names: Counter[str] = Counter(self.names or ())
         twice = [name for name, count in names.items() if name and count > 1]
         if twice:  # no file could be matched with the model by its names
             raise TrainingError(f'{clean}: has more than one column "{twice[0]}"')
+        self._leave_out_the_faint(clean)
         self.held = self._read(validation, val or clean) if validation else []
         if not validation:
             self._hold_out(options)
@@ -177,18 +153,42 @@ class Tables:
                     if room < 0:
                         raise TrainingError(f"{root}: more than {BUDGET >> 30} GiB of values; train on fewer files")
                     self.names = self.names or tuple(source.names)
-                    data.append(np.concatenate([block[:, :, 0] for block in source.blocks()], axis=1))
+                    x = np.concatenate([block[:, :, 0] for block in source.blocks()], axis=1)
+                    self._varies = varies(x, source) | (self._varies if data else False)
+                    data.append(x)
             except (UnavailableError, TrainingError):
                 raise
             except (DenoiseError, OSError) as error:
                 self._skipped.append((path, str(error)))
-        if self.kind == "table":  # a row of which nothing is known teaches nothing
-            data = [x[:, np.isfinite(x).any(0)] for x in data]
-        data = [x for x in data if x.size]
+        data = self._known(data)
         if not data:
             reason = f": {self._skipped[0][1]}" if self._skipped else ""
             raise TrainingError(f"{root}: nothing to train on{reason}")
         return data
+
+    def _leave_out_the_faint(self, root: Path) -> None:
+        """What float32 would ruin is no column of the model, where names say which is meant; else it is told."""
+        names = self.names or ()
+        faint = [c for c in Scale.of(self.data).faint() if self._varies[c]]
+        if not faint:
+            return
+        shown = ", ".join(f'"{names[c]}"' if names[c] else str(c + 1) for c in faint)
+        what = f"column {shown}: varies by less than a millionth of its mean, of which float32 keeps little"
+        rest = [c for c in range(len(names)) if c not in faint]
+        if not rest:
+            raise TrainingError(f"{root}: {what}; subtract the mean")
+        if not any(names):
+            self._notes.append(f"{what}; leave it out")
+            return
+        self._notes.append(f"{what}; it is left out, and passed through when the model runs")
+        self.names = tuple(names[c] for c in rest)
+        self.data = self._known([x[rest] for x in self.data])
+
+    def _known(self, data: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Without the rows of a table of which nothing is known, which teach nothing, and without empty files."""
+        if self.kind == "table":
+            data = [x[:, np.isfinite(x).any(0)] for x in data]
+        return [x for x in data if x.size]
 
     def _hold_out(self, options: Options) -> None:
         """A tenth of the rows, by chance; of a series the last tenth of its time."""
@@ -228,6 +228,8 @@ class Tables:
         skip = tasks.skipping(say)
         for path, reason in self._skipped:
             skip(path, reason)
+        for note in self._notes:
+            say(note)
         rows, held = (sum(x.shape[1] for x in data) for data in (self.data, self.held))
         say(f"{rows} rows of {len(self.data[0])} columns to train on, {held} to validate")
         net.standardise(self.scale.mean.tolist(), self.scale.std.tolist())  # type: ignore[operator]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import denoise, scene, write_png
 
+from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session
 
 HEADER = ["time", "temp [C]", "count", "flow"]
@@ -262,6 +263,37 @@ def test_what_is_left_blank_is_not_said_to_be_filled(command, series, tmp_path):
     y = (tmp_path / "x.denoised.csv").read_text().split("\n")
     assert (y[21], y[22][:2]) == ("", "3,")
     assert y[22] != "3,"
+
+
+@pytest.mark.parametrize("kind", ["table", "series"])
+def test_a_column_that_float32_is_too_coarse_for_is_left_out_and_comes_back_as_it_was(command, tmp_path, kind):
+    """As are times counted since 1970; a column that never varies is none."""
+    rng = np.random.default_rng(0)
+    for name, start in (("a", 1_700_000_000), ("b", 1_700_000_500)):
+        lines = [f"{start + t},{rng.normal():.3f},2500000" for t in range(200)]
+        (tmp_path / "in" / f"{name}.csv").parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.csv").write_text("time,x,still\n" + "\n".join(lines) + "\n")
+    train = ["train", tmp_path / "in", "--kind", kind, "--steps", 2, "--threads", 1, "-o"]
+    done = command(*train, tmp_path / "m.onnx", "--val", tmp_path / "in" / "b.csv")
+    assert done.code == 0, done.err
+    assert 'column "time": varies by less than a millionth of its mean' in done.err
+    assert ModelFile.read(tmp_path / "m.onnx").card.columns == ("x", "still")
+    assert command("run", tmp_path / "in" / "a.csv", "-m", tmp_path / "m.onnx", "-o", tmp_path / "y.csv").code == 0
+    before, after = ((tmp_path / path).read_text().splitlines() for path in ("in/a.csv", "y.csv"))
+    assert [line.split(",")[0] for line in before] == [line.split(",")[0] for line in after]
+    assert [line.split(",")[1] for line in before] != [line.split(",")[1] for line in after]
+
+    x = np.stack([1.7e9 + 5 * np.arange(100), rng.normal(size=100)], axis=int(kind == "table"))
+    np.save(tmp_path / "x.npy", x)
+    train[1] = tmp_path / "x.npy"
+    done = command(*train, tmp_path / "n.onnx")
+    assert (done.code, "column 1: varies by" in done.err, "; leave it out" in done.err) == (0, True, True)
+    assert ModelFile.read(tmp_path / "n.onnx").card.std[0] != 1
+
+    (tmp_path / "t.csv").write_text("time\n" + "".join(f"{1_700_000_000 + t}\n" for t in range(200)))
+    train[1] = tmp_path / "t.csv"
+    done = command(*train, tmp_path / "t.onnx")
+    assert (done.code, "; subtract the mean" in done.err, done.err.count("\n")) == (1, True, 1)
 
 
 def test_a_model_of_tables_is_a_plain_onnx_file(trained):

@@ -1,0 +1,60 @@
+"""What the columns of tables are divided by, and which of them float32 is too coarse for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from denoise_cli.media.table import TableSource
+
+FAINT = 1e-6  # of the mean
+STILL = 1e-12  # of the mean; rounding leaves a constant column a deviation of a few units in its last place
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of each column, (F,) float64; a column that never varies has the deviation 1."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, data: Sequence[np.ndarray]) -> Scale:
+        """Over the known values of (F, n) arrays."""
+        count = np.sum([np.isfinite(x).sum(1) for x in data], axis=0)
+        mean = np.sum([np.nansum(x, 1, dtype=np.float64) for x in data], axis=0) / np.maximum(count, 1)
+        square = np.sum([np.nansum(np.square(x - mean[:, None]), 1) for x in data], axis=0)
+        std = np.sqrt(square / np.maximum(count, 1))
+        return cls(mean, np.where(std > STILL * np.abs(mean), std, 1.0))
+
+    def faint(self) -> list[int]:
+        """Columns whose deviation is next to nothing beside their mean, as of times counted since 1970: float32,
+        which keeps seven digits, leaves little of them.
+        """
+        return [int(c) for c in np.flatnonzero(self.std < FAINT * np.abs(self.mean))]
+
+    def inwards(self, x: np.ndarray) -> np.ndarray:
+        """(F, n) in the columns' units -> standardised float32."""
+        return ((x - self.mean[:, None]) / self.std[:, None]).astype(np.float32)
+
+    def shaped(self, axes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation as float32 tensors that go with a sample of so many axes."""
+        shape = (-1, *[1] * (axes - 1))
+        both = (torch.from_numpy(v).float().reshape(shape).to(device) for v in (self.mean, self.std))
+        return next(both), next(both)
+
+
+def varies(x: np.ndarray, source: TableSource) -> np.ndarray:
+    """Which columns of a file do, (F,) bool; `x` (F, n) is all of it.
+
+    Where float32 may hide it, the file is read again.
+    """
+    low, high = (f(x, axis=1, initial=-s, where=np.isfinite(x)) for f, s in ((np.min, -np.inf), (np.max, np.inf)))
+    if not (low == high).any():
+        return low < high
+    moments = source.moments()
+    return moments.std > STILL * np.abs(moments.mean)

@@ -125,7 +125,7 @@ def _masked(job: Job, source: Source, sink: Sink, workers: Workers, options: Opt
     """Read a picture with holes, fill them, write."""
     if source.header.kind != "image":
         raise UsageError("--mask is for pictures")
-    mask.check(source.header)
+    mask = mask.over(source.header, getattr(source, "orientation", 1))
     seen, top = mask.hidden(source.blocks(), holes.value(workers.session(source.header).card)), 0
     for x, y in _windows(seen, source.header, workers, replace(options, strength=1.0)):
         sink.write(mask.filled(x, y, top))

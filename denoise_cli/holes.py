@@ -2,6 +2,7 @@
 
     block --- hidden: the value that training masked with ---> model ---> filled where the mask is white
 
+Mask and picture are laid on each other as they are shown, each turned as its orientation tag says.
 A model can do that if it was trained with masking noise, and fills best what the masks of its training looked like.
 """
 
@@ -21,7 +22,7 @@ from denoise_cli.signal import Header
 
 @dataclass(frozen=True)
 class Holes:
-    """The mask of one picture, (H, W) bool: True is missing."""
+    """The mask of one picture, (H, W) bool as it is shown: True is missing."""
 
     name: str
     missing: np.ndarray
@@ -34,16 +35,22 @@ class Holes:
         try:
             with open_input(path) as file:
                 source = image.open_image(file, name := printable(path))
-                return cls(name, np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()]))
+                stored = np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()])
+                return cls(name, turned(stored, source.orientation))
         except InputError as error:
             raise UsageError(f"--mask {error}") from None
 
-    def check(self, header: Header) -> None:
+    def over(self, header: Header, orientation: int) -> Holes:
+        """The mask as the pixels of such a picture are stored; raises InputError where the sizes differ."""
         height, width = self.missing.shape
-        if (height, width) != (header.length, header.width) or header.frames != 1:
+        assert header.length is not None, "a picture knows its height"
+        sides = (header.length, header.width)
+        if (height, width) != (sides if orientation < 5 else sides[::-1]) or header.frames != 1:
             frames = f" in {header.frames} frames" if header.frames > 1 else ""
-            size = f"{header.width}x{header.length}{frames}"
-            raise InputError(f"the mask {self.name} is {width}x{height}, the picture {size}")
+            shown = f"{header.width}x{header.length}" if orientation < 5 else f"{header.length}x{header.width}"
+            raise InputError(f"the mask {self.name} is {width}x{height}, the picture {shown}{frames}")
+        back = {6: 8, 8: 6}.get(orientation, orientation)  # the others are their own inverse
+        return Holes(self.name, turned(self.missing, back))
 
     def hidden(self, blocks: Iterable[np.ndarray], value: float) -> Iterator[np.ndarray]:
         """Blocks of rows (C, n, W) with `value` in the holes."""
@@ -56,6 +63,15 @@ class Holes:
     def filled(self, x: np.ndarray, y: np.ndarray, top: int) -> np.ndarray:
         """The model's rows `y` in the holes, the picture's own elsewhere; `top` is the first of them."""
         return np.where(self.missing[top : top + x.shape[1]], y, x)
+
+
+def turned(x: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W) pixels as they are shown that are stored with such a tag (EXIF 2.32, 4.6.4: Orientation)."""
+    if orientation >= 5:
+        x = x.T
+    if orientation in (2, 3, 6, 7):
+        x = x[:, ::-1]
+    return x[::-1] if orientation in (3, 4, 7, 8) else x
 
 
 def value(card: ModelCard) -> float:

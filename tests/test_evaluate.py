@@ -172,6 +172,18 @@ def test_results_are_scored_clipped_and_rounded_to_the_depth_of_the_file(folder)
     assert item.denoised.max() == 1
 
 
+def test_float_pictures_are_scored_as_they_are_written_beyond_full_scale_too(tmp_path):
+    clean = 2 * scene(30, 40, 1)[0] - 0.3
+    noisy = clean + np.float32(0.1)
+    for name, x in (("clean", clean), ("noisy", noisy)):
+        Image.fromarray(x).save(tmp_path / f"{name}.tif")
+    both = pairs(tmp_path / "noisy.tif", tmp_path / "clean.tif")
+    for denoiser, wanted in ((None, 20), (lambda signal: signal.data - np.float32(0.09), 40)):
+        (row,) = (scored.row for scored in score(both, denoiser))
+        assert row.noisy_psnr == pytest.approx(20, abs=0.01)
+        assert row.psnr == pytest.approx(wanted, abs=0.01)
+
+
 def test_a_denoiser_that_is_out_of_order_ends_all(folder):
     def fail(x):
         raise BackendError("no device")

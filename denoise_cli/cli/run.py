@@ -72,7 +72,8 @@ def run(
         typer.Option(
             "--mask",
             metavar="FILE",
-            help="Fill holes of one picture, white in this one, and keep the rest; -m trained with masking noise.",
+            help="Fill holes of one picture, white in this one, as both are shown, and keep the rest; -m trained "
+            "with masking noise.",
         ),
     ] = None,
     device: opt.Device = "auto",

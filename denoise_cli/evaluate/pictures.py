@@ -69,15 +69,14 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
     began = time.perf_counter()
     denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began
-    denoised = _as_file(denoised, header.step)
-    seen = _as_file(noisy, 0.0) if clip else noisy
+    denoised = denoised if header.step == 0 else _as_file(denoised, header.step)  # a float file keeps all
     row = PictureRow(
         pair.name, label or ("" if noise is None else str(noise)),
-        psnr(noisy, clean), _ssim(seen, clean), psnr(denoised, clean), _ssim(denoised, clean),
+        psnr(noisy, clean), _ssim(noisy, clean), psnr(denoised, clean), _ssim(denoised, clean),
         clean.shape[1] * clean.shape[2], seconds,
     )  # fmt: skip
     short = f"no SSIM: it needs at least {WINDOW}x{WINDOW} pixels, and this has {_sides(clean)}"
-    return Scored(pair, row, clean, seen, denoised, () if row.ssim is not None else (short,))
+    return Scored(pair, row, clean, noisy, denoised, () if row.ssim is not None else (short,))
 
 
 def _ssim(x: np.ndarray, clean: np.ndarray) -> float | None:
@@ -85,7 +84,7 @@ def _ssim(x: np.ndarray, clean: np.ndarray) -> float | None:
 
 
 def _as_file(x: np.ndarray, step: float) -> np.ndarray:
-    """What reading back gives after writing: clipped, and rounded to steps; step 0 is a float file."""
+    """Clipped, and rounded to the steps of a file; a float file (step 0) has none."""
     if step == 0:
         return np.clip(x, 0, 1)
     levels = np.float32(round(1 / step))

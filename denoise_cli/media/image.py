@@ -114,6 +114,12 @@ class ImageSource:
                 yield block
                 del block
 
+    @property
+    def orientation(self) -> int:
+        """The EXIF tag, 1 to 8: how the pixels are to be turned when they are shown."""
+        tag = self.fields["orientation"].get() if "orientation" in self.fields else 1
+        return tag if tag in range(1, 9) else 1
+
     def _fetch(self, region, y: int, n: int) -> np.ndarray:
         with reading(self.name):
             pixels = np.frombuffer(region.fetch(0, y, self._image.width, n), self.depth.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import read_png, scene, write_png
+from PIL import Image, ImageOps
 
 from denoise_cli import denoise
 from denoise_cli.card import ModelCard
@@ -43,6 +44,30 @@ def test_holes_are_filled_by_the_model_and_all_else_is_kept(command, filler, tmp
     seen = np.where(hole > 0, np.float32(0.5), x)
     wanted = denoise.array(seen, Session(filler, "cpu")).clip(0, 1) * 255
     assert np.abs(y - wanted)[:, missing].max() < 0.51, "which saw the value of its training there, not the picture"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_lies_over_the_picture_as_both_are_shown(command, filler, tmp_path, orientation):
+    """Pillow turns one of them; the other has been made to be seen as it is stored."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    x = (np.moveaxis(scene(40, 60), 0, 2) * 255).astype(np.uint8)
+    hole = np.zeros((40, 60), np.uint8)
+    hole[4:9, 7:30] = 255
+    Image.fromarray(x).save(tmp_path / "x.png", exif=exif)
+    shown = ImageOps.exif_transpose(Image.open(tmp_path / "x.png"))
+    Image.fromarray(hole).save(tmp_path / "stored.png", exif=exif)
+    ImageOps.exif_transpose(Image.open(tmp_path / "stored.png")).save(tmp_path / "upright.png")
+    for mask in ("stored", "upright"):
+        done = command("run", tmp_path / "x.png", "--mask", tmp_path / f"{mask}.png", "-m", filler,
+                       "-o", tmp_path / "y.png", "--on-exists", "overwrite")  # fmt: skip
+        assert done.code == 0, done.err
+        changed = (read_png(tmp_path / "y.png") != read_png(tmp_path / "x.png")).any(0)
+        assert changed.any()
+        assert not changed[hole == 0].any()
+    Image.fromarray(hole[:30]).save(tmp_path / "small.png")
+    done = command("run", tmp_path / "x.png", "--mask", tmp_path / "small.png", "-m", filler)
+    assert (done.code, f"is 60x30, the picture {shown.width}x{shown.height}" in done.err) == (1, True)
 
 
 def test_what_the_model_saw_in_its_holes_is_known():

@@ -21,6 +21,7 @@ from denoise_cli.media.layout import MAX_COLUMNS, TABULAR, Layout
 SCHEMA = 1
 METADATA_KEY = "denoise_card"
 PRECISIONS = ("float", "int8")
+MADE_FROM = "quantised_from"  # under `training` of an int8 model: the fingerprint of the float one
 LATENT = "latent"  # the value of a graph that its bottleneck gives, where the card says there is one
 MAX_BYTES = 1 << 20  # a card is a page of text; anything longer is not one
 MAX_NAME = 255  # characters: what a file may be called

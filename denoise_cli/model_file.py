@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from denoise_cli import shipped
@@ -108,6 +109,13 @@ class ModelFile:
             return cls(path, data, _Check().model(memoryview(data)))
         except (Malformed, ModelError) as error:
             raise ModelError(f"{path}: {error}") from None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the graph, in hexadecimal: the same whatever is written into the card."""
+        number = next(number for number, name in MODEL.once.items() if name == "graph")
+        graphs = [whole for at, whole, _ in pieces(memoryview(self.data)) if at == number]
+        return sha256(b"".join(graphs)).hexdigest()
 
 
 def with_card(file: ModelFile, card: ModelCard) -> bytes:

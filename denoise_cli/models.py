@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from denoise_cli import processor, shipped
-from denoise_cli.card import PRECISIONS, ModelCard
+from denoise_cli.card import MADE_FROM, PRECISIONS, ModelCard
 from denoise_cli.errors import ModelError, UsageError, choice
+from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session, has_cuda, parse_device, tried
 from denoise_cli.signal import Header
 
@@ -16,7 +17,8 @@ def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
     """The file of a shipped model's name or of a path, in the precision that is asked for.
 
     ``auto`` takes a shipped model's int8 form on processors that multiply bytes, and never another file than
-    the one a path names. Raises ModelError where there is no such model or no such form of it.
+    the one a path names. Raises ModelError where there is no such model or no such form of it, or where that was
+    made from another model: one that has been trained anew since.
     """
     if precision not in (known := ("auto", *PRECISIONS)):
         raise UsageError(choice("precision", precision, known))
@@ -28,7 +30,19 @@ def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
     other = shipped.variant(path, "int8")
     if other is None and precision == "int8":
         raise ModelError(f"{model} has no int8 form; denoise quantise makes one")
+    if other is not None and not _is_of(other, path):
+        if precision == "int8":
+            raise ModelError(
+                f"{other} was made from another {path.name}; denoise quantise --overwrite makes it anew"
+            )
+        return path
     return other or path
+
+
+def _is_of(form: Path, path: Path) -> bool:
+    """Whether a form of a model is of this model; one that does not say is believed."""
+    made_from = ModelFile.read(form).card.training.get(MADE_FROM)
+    return made_from is None or made_from == ModelFile.read(path).fingerprint
 
 
 def _prefers_bytes(device: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from denoise_cli import nets, processor, session
 from denoise_cli.card import ModelCard
 from denoise_cli.cli import main
 from denoise_cli.errors import ModelError, TrainingError, UsageError
+from denoise_cli.model_file import ModelFile, with_card
 from denoise_cli.models import choose
 from denoise_cli.session import Session
 
@@ -84,7 +85,7 @@ def test_what_cannot_be_quantised_is_refused(folder, tmp_path):
         assert main(["quantise", str(folder / "model.onnx"), str(folder / "clean"), *map(str, output)]) == 2
         assert (folder / "model.onnx").read_bytes() == before
     with pytest.raises(ModelError, match="unknown precision"):
-        dataclasses.replace(CARD, precision="int3")
+        replace(CARD, precision="int3")
 
 
 def test_damaged_pictures_are_left_out_and_where_none_is_left_it_speaks_of_ranges(folder, tmp_path, capsys):
@@ -112,6 +113,27 @@ def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeyp
         assert choose("model", "float").name == "model.onnx"
         assert choose("model", "auto", "cpu").name == ("model.int8.onnx" if fast else "model.onnx")
     assert session.shipped.names() == ["model"]
+
+
+def test_an_int8_form_of_what_the_model_was_before_is_not_taken(folder, tmp_path, monkeypatch):
+    float_, int8 = (Path(shutil.copy(folder / name, tmp_path)) for name in ("model.onnx", "model.int8.onnx"))
+    file = ModelFile.read(float_)
+    float_.write_bytes(with_card(file, replace(file.card, anomaly={"threshold": 0.5})))
+    assert choose(str(float_), "int8") == int8, "a card that has been written to is the same model"
+    torch = pytest.importorskip("torch")
+    from denoise_cli.train.export import export
+
+    torch.manual_seed(1)
+    export(nets.build("unet", {"widths": (16, 32), "blocks": (1, 1)}), CARD, float_)
+    with pytest.raises(ModelError, match=r"model\.int8\.onnx was made from another model\.onnx"):
+        choose(str(float_), "int8")
+    monkeypatch.setattr(session.shipped, "FOLDERS", (tmp_path,))
+    monkeypatch.setattr(processor, "multiplies_bytes", lambda: True)
+    assert choose("model", "auto", "cpu") == float_
+    file = ModelFile.read(int8)
+    training = {key: value for key, value in file.card.training.items() if key != "quantised_from"}
+    int8.write_bytes(with_card(file, replace(file.card, training=training)))
+    assert choose(str(float_), "int8") == int8, "one that does not say is believed"
 
 
 def test_a_precision_that_is_not_there_is_never_replaced_by_another(folder, tmp_path):

@@ -24,7 +24,7 @@ import torch
 from onnxruntime import quantization
 
 from denoise_cli import corrupt, media
-from denoise_cli.card import METADATA_KEY, ModelCard
+from denoise_cli.card import MADE_FROM, METADATA_KEY, ModelCard
 from denoise_cli.errors import ModelError, TrainingError
 from denoise_cli.media.files import Replacing
 from denoise_cli.model_file import ModelFile
@@ -74,7 +74,10 @@ def quantise(
         )  # fmt: skip
         result = onnx.load(quantised)
     del result.metadata_props[:]
-    card = dataclasses.replace(card, precision="int8", metrics={}, anomaly={}, command=command or card.command)
+    training = {**card.training, MADE_FROM: file.fingerprint}
+    card = dataclasses.replace(
+        card, precision="int8", metrics={}, anomaly={}, training=training, command=command or card.command
+    )
     entry = result.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
     written = result.SerializeToString()

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def read(path: Path, card: ModelCard) -> Latents:
 # What numpy, zipfile and json raise on a file that is none of theirs, or lies about its size.
 _DAMAGED = (
     OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, zlib.error, SyntaxError, TokenError,
 )  # fmt: skip
 
 

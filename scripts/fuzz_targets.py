@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import struct
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,84 @@ def _jpegs() -> list[bytes]:
     return [b"\xff\xd8" + jfif + exif + b"\xff\xfe\0\5abc" + b"\xff\xda\0\x02"]
 
 
+def _on_disk(parse: Callable[[Path], object], suffix: str) -> Callable[[bytes], object]:
+    """A parser of files as one of bytes, which lie in a file of that suffix meanwhile."""
+
+    def parsed(data: bytes) -> object:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"x{suffix}"
+            path.write_bytes(data)
+            return parse(path)
+
+    return parsed
+
+
+def _stack(path: Path) -> object:
+    from denoise_cli.media import arrays
+
+    stack = arrays.read(path)
+    if stack.pixels.ndim != 4 or stack.pixels.dtype != "uint8":
+        raise RuntimeError(f"a stack of {stack.pixels.dtype} {stack.pixels.shape}")
+    return stack
+
+
+def _idx() -> list[bytes]:
+    whole = struct.pack(">BBBB3I", 0, 0, 8, 3, 2, 3, 4) + bytes(range(24))
+    return [whole, gzip.compress(whole), whole[:-1], struct.pack(">BBBBI", 0, 0, 13, 1, 1) + bytes(4)]
+
+
+def _npy(*arrays: Sequence[Sequence[float]], dtype: str = "u1") -> list[bytes]:
+    import numpy as np
+
+    found = []
+    for array in arrays:
+        held = io.BytesIO()
+        np.save(held, np.array(array, dtype))
+        found.append(held.getvalue())
+    return found
+
+
+def _npz() -> list[bytes]:
+    import numpy as np
+
+    held = [io.BytesIO() for _ in range(2)]
+    np.savez(held[0], x_train=np.zeros((2, 3, 4), "u1"), y_train=np.zeros(2, "u1"))
+    np.savez_compressed(held[1], data=np.zeros((5, 2)))
+    return [one.getvalue() for one in held]
+
+
+def _table(kind: Literal["table", "series"]) -> Callable[[Path], object]:
+    def read(path: Path) -> object:
+        from denoise_cli.media import table
+        from denoise_cli.media.layout import Layout
+
+        whole = table.read(path, Layout(kind))
+        if whole.data.shape[:2] != (whole.header.channels, whole.header.length):
+            raise RuntimeError(f"{whole.data.shape} where the header says {whole.header}")
+        return whole
+
+    return read
+
+
+def _tables() -> list[bytes]:
+    named = b'time,temp [C],note\n00:00,1.5,"a, b"\n00:01,,c\n\n00:02,-3e2,\n'
+    return [named, b"1;2\r\n3;nan\r\n\r\n", b"\xef\xbb\xbfa\tb\n1\t2\n", b"x\n1\n\n2\n", b"a,b\n1,2,3\n"]
+
+
+def _checkpoint(path: Path) -> object:
+    from denoise_cli.train import origin
+
+    return origin.options(path)
+
+
+def _checkpoints() -> list[bytes]:
+    import numpy as np
+    from safetensors.numpy import save
+
+    about = json.dumps({"step": 3, "options": {"arch": "unet", "net": {"widths": [8, 16]}}})
+    return [save({"net.w": np.zeros((2, 3), np.float32)}, {"denoise": about})]
+
+
 TARGETS = {
     "card": Target(ours(_card), _cards),
     "spec": Target(ours(_spec), _specs),
@@ -262,4 +344,12 @@ TARGETS = {
     "png": Target(ours(_png), _pictures("PNG")),
     "jpeg": Target(ours(_jpeg), _jpegs),
     "model": Target(ours(_model), _models),
+    "idx": Target(ours(_on_disk(_stack, ".idx")), _idx),
+    "npy": Target(ours(_on_disk(_stack, ".npy")), lambda: _npy([[[1, 2], [3, 4]]], [[[[1, 2, 3]]]])),
+    "npz": Target(ours(_on_disk(_stack, ".npz")), _npz),
+    "matrix": Target(ours(_on_disk(_table("table"), ".npy")), lambda: _npy([[1, 2], [3, 4]], [1, 2], dtype="f4")),
+    "archive": Target(ours(_on_disk(_table("series"), ".npz")), _npz),
+    "csv": Target(ours(_on_disk(_table("table"), ".csv")), _tables),
+    "series": Target(ours(_on_disk(_table("series"), ".csv")), _tables),
+    "checkpoint": Target(ours(_on_disk(_checkpoint, ".ckpt")), _checkpoints),
 }  # fmt: skip

@@ -96,9 +96,9 @@ def find(source: BinaryIO, format: str, ratio: float) -> Kept:
 
 
 def _id3v1(file: BinaryIO) -> Iterator[Piece]:
-    start = max(0, file.seek(0, os.SEEK_END) - ID3V1)
-    file.seek(start)
-    if file.read(3) == b"TAG":
+    start = file.seek(0, os.SEEK_END) - ID3V1
+    file.seek(max(0, start))
+    if start >= 0 and file.read(3) == b"TAG":
         yield Piece(b"", start, ID3V1)
 
 

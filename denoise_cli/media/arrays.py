@@ -26,6 +26,7 @@ import numpy as np
 
 from denoise_cli import memory
 from denoise_cli.errors import InputError, UsageError, printable
+from denoise_cli.media import npy
 from denoise_cli.media.beside import open_input
 from denoise_cli.signal import Header
 
@@ -112,7 +113,7 @@ def read(path: Path, use: Use | None = None) -> Stack:
         if file.suffix.lower() == ".npz":
             return _from_npz(stream, file, key, use)
         if file.suffix.lower() == ".npy":
-            return Stack(printable(path), _pictures(*_header(stream), stream))
+            return Stack(printable(path), _pictures(*npy.header(stream), stream))
         return Stack(printable(path), _from_idx(stream))
 
 
@@ -171,7 +172,7 @@ def _from_idx(stream: BinaryIO) -> np.ndarray:
     if len(sizes) < 4 * start[3]:
         raise _Bad("cut short within its header")
     shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
-    return _pictures(shape, np.dtype(np.uint8), False, data)  # type: ignore[arg-type]
+    return _pictures(shape, False, np.dtype(np.uint8), data)  # type: ignore[arg-type]
 
 
 def _from_npz(stream: BinaryIO, file: Path, key: str | None, use: Use | None) -> Stack:
@@ -181,7 +182,7 @@ def _from_npz(stream: BinaryIO, file: Path, key: str | None, use: Use | None) ->
             raise _Bad("holds two arrays of one name")
         name = _chosen(archive, entries, file, key, use)
         with archive.open(entries[name]) as data:
-            pixels = _pictures(*_header(data), data)  # type: ignore[arg-type]
+            pixels = _pictures(*npy.header(data), data)  # type: ignore[arg-type]
     return Stack(f"{printable(file)}:{printable(name)}", pixels)
 
 
@@ -211,20 +212,10 @@ def _holds_pictures(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
 
 def _of_pictures(data: BinaryIO) -> bool:
     try:
-        shape, dtype, _ = _header(data)
+        shape, _, dtype = npy.header(data)
     except (_Bad, ValueError):
         return False
     return dtype == np.uint8 and len(shape) in (3, 4)
-
-
-def _header(data: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:
-    """Shape, type and order (whether Fortran's) of a .npy."""
-    version = np.lib.format.read_magic(data)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in read_header:
-        raise _Bad(f"a .npy of version {version[0]}.{version[1]}; 1.0 and 2.0 are known")
-    shape, fortran, dtype = read_header[version](data)
-    return shape, dtype, fortran
 
 
 def _axes(count: int) -> None:
@@ -232,7 +223,7 @@ def _axes(count: int) -> None:
         raise _Bad(f"has {count} axes; a stack of pictures has three or four: N, H, W and channels")
 
 
-def _pictures(shape: Sequence[int], dtype: np.dtype, fortran: bool, data: BinaryIO) -> np.ndarray:
+def _pictures(shape: Sequence[int], fortran: bool, dtype: np.dtype, data: BinaryIO) -> np.ndarray:
     """The values behind a header, exactly as many as it says, as (N, C, H, W)."""
     _axes(len(shape))
     if dtype != np.uint8:

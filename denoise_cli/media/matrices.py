@@ -15,15 +15,14 @@ from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from numpy.lib import format as npy
 
 from denoise_cli.errors import InputError, OutputError
+from denoise_cli.media import npy
 from denoise_cli.media.beside import Target
 from denoise_cli.media.delimited import CELLS, CHUNK_ROWS
 from denoise_cli.media.layout import Tabular
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
-MAX_HEADER = 1 << 16
 UNPACKED = 4 << 30  # bytes of a .npz in all that are unpacked: a thousandth of it could be the file
 DATA = "data"  # the array of a .npz that is meant where there are several
 STEP = (1980, 1, 1, 0, 0, 0)  # a date for members of a .npz, so that the same array gives the same bytes
@@ -38,12 +37,8 @@ class Matrix:
         self._file = file
         file.seek(0)
         try:
-            version = npy.read_magic(file)
-            if version not in ((1, 0), (2, 0)):
-                raise ValueError(f"version {version[0]}.{version[1]} of the format is unknown")
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, fortran, dtype = read(file, max_header_size=MAX_HEADER)
-        except (ValueError, EOFError, TypeError, SyntaxError, OverflowError) as error:
+            shape, fortran, dtype = npy.header(file)
+        except ValueError as error:
             raise InputError(f"not an array that can be read ({str(error).splitlines()[0][:100]})") from None
         if dtype.kind not in "iuf" or dtype.itemsize > 8:
             raise InputError(f"holds {dtype}, not numbers; choose from integers and floats of up to 64 bits")

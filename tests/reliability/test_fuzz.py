@@ -14,6 +14,8 @@ FOUND = [
     ("spec", b"poisson:peak=1e7"),  # was written as 1e+07, and a plus sign joins specs
     ("spec", b"brown:std=0.4296875"),  # was written with six digits
     ("comments", b"OggS" + bytes(22) + b"\x02\0\0" + b"OggS" + bytes(22) + b"\x01\x05sound"),  # two packets in one
+    ("npy", b"\x93NUMPY\x01\0\x14\0{'descr': ('|u1',    "),  # whose Python ends within an expression
+    ("kept", b"TAGIRIFF" + bytes(20)),  # the last 128 bytes of 28
     ("kept", b"fLaC\x04\0\x01\0abc"),  # a block that ends behind the file
 ]
 

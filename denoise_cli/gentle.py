@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from denoise_cli.metrics.floor import LOWEST, LevelMeter
-from denoise_cli.upper_band import FRAME, energies, frame_centres, frame_count, running_quantile
+from denoise_cli.upper_band import FRAME, energies, frame_centres, frame_count, glided, running_quantile
 
 BELOW = 40.0  # dB below the voice where noise is left alone; measured: less costs clean voices, more noisy ones
 LEAST, MOST = 8.0, 24.0  # dB
@@ -45,5 +45,4 @@ class Gentle:
         centres = frame_centres(frames, self._rate)
         heard = np.interp(centres, [core.start, core.start + GLIDE * self._rate], [before, voice])
         lowered = np.clip(noise - (heard - BELOW), LEAST, MOST)
-        left = 10 ** (-lowered / 20)
-        return np.interp(np.arange(core.start, core.stop), centres, left).astype(np.float32)
+        return glided(10 ** (-lowered / 20), self._rate, x.shape[1])[core]

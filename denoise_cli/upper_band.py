@@ -30,9 +30,8 @@ def restored(x: np.ndarray, heard: np.ndarray, said: np.ndarray, rate: int, mode
     heard_again, said_again = both[: len(x)], both[len(x) :]
     rest = x - heard_again
     g = gain(rest, heard, said, rate, model_rate)
-    centres, at = frame_centres(g.shape[1], rate), np.arange(length)
     for y, more, one in zip(said_again, rest, g, strict=True):
-        y += more * np.interp(at, centres, one).astype(np.float32)
+        y += more * glided(one, rate, length)
     return said_again
 
 
@@ -64,6 +63,27 @@ def frame_centres(frames: int, rate: int) -> np.ndarray:
     return (np.arange(frames) + 0.5) * FRAME * rate
 
 
+def glided(values: np.ndarray, rate: int, length: int) -> np.ndarray:
+    """(frames,) values at the middles of frames -> (length,) float32 at every sample.
+
+    In straight lines from each to the next, level before the first and after the last: what np.interp gives, which
+    looks each sample up.
+    """
+    step = FRAME * rate
+    starts = np.minimum(np.ceil(frame_centres(len(values), rate)).astype(int), length)  # of each line
+    counts = np.diff(starts)
+    out = np.empty(length, np.float32)
+    out[: starts[0]], out[starts[-1] :] = values[0], values[-1]
+    if len(counts):
+        along = (starts[:-1] - frame_centres(len(counts), rate)) / step
+        slopes = np.diff(values).astype(np.float32)
+        first = (values[:-1] + along * slopes).astype(np.float32)
+        lines = first[:, None] + slopes[:, None] * (np.arange(counts.max(), dtype=np.float32) / np.float32(step))
+        whole = counts.min() == counts.max()
+        out[starts[0] : starts[-1]] = lines.ravel() if whole else lines[np.arange(counts.max()) < counts[:, None]]
+    return out
+
+
 def energies(x: np.ndarray, rate: int, frames: int) -> np.ndarray:
     """Sums of squares, (C, n) -> (C, frames); frames begin at whole multiples of `FRAME`, whatever the rate."""
     edges = np.minimum(np.round(np.arange(frames) * FRAME * rate).astype(int), x.shape[1] - 1)
@@ -76,10 +96,11 @@ def _neighbourly(energy: np.ndarray) -> np.ndarray:
 
 
 def running_quantile(values: np.ndarray, percent: float) -> np.ndarray:
-    """Of each of the (C, frames) values and its `REACH` neighbours to either side."""
+    """Of each of the (C, frames) values and its `REACH` neighbours to either side, by the nearest rank."""
     around = np.pad(values, ((0, 0), (REACH, REACH)), mode="reflect" if values.shape[1] > REACH else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(around, 2 * REACH + 1, axis=1)
-    return np.percentile(windows, percent, axis=2)
+    rank = round(percent / 100 * 2 * REACH)
+    return np.partition(windows, rank, axis=2)[:, :, rank]
 
 
 def resampled(x: np.ndarray, rate: int, new_rate: int) -> np.ndarray:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from denoise_cli import denoise, segments
+from denoise_cli import denoise, segments, upper_band
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options
 from denoise_cli.errors import InputError, UsageError
-from denoise_cli.gentle import Gentle
+from denoise_cli.gentle import NOISE, Gentle
 from denoise_cli.signal import Header, Signal
 
 RATE = 16_000
@@ -248,3 +248,22 @@ def test_a_model_for_pictures_is_refused_for_recordings():
 
 def test_silence_stays_silent():
     assert not run(np.zeros((2, 50_000), np.float32), Fake(lambda x: x * 0.7), 44_100).any()
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("length", [1, 2, 500, 100_003])
+def test_values_of_frames_glide_from_one_middle_to_the_next(rate, length):
+    values = np.random.default_rng(0).random(upper_band.frame_count(length, rate))
+    wanted = np.interp(np.arange(length), upper_band.frame_centres(len(values), rate), values)
+    assert upper_band.glided(values, rate, length) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("percent", [upper_band.FLOOR, upper_band.LOWERED, NOISE])
+@pytest.mark.parametrize("frames", [1, 40, 41, 300])
+def test_a_running_quantile_is_numpys(percent, frames):
+    values = np.random.default_rng(1).random((2, frames))
+    found = upper_band.running_quantile(values, percent)
+    assert found.shape == values.shape
+    around = np.pad(values, ((0, 0), (40, 40)), mode="reflect" if frames > 40 else "edge")
+    wanted = [np.percentile(around[:, n : n + 81], percent, axis=1) for n in range(frames)]
+    assert np.array_equal(found, np.stack(wanted, axis=1))

@@ -34,6 +34,14 @@ def give_back() -> None:
         libc.malloc_trim(0)
 
 
+def used() -> int:
+    """Bytes of memory this process has now; 0 where nobody says."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
 @functools.cache
 def _libc() -> ctypes.CDLL | None:
     """The C library, where it is one that is told so."""

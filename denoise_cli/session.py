@@ -32,6 +32,11 @@ MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (o
 NO_CUDA = 'device "cuda" is not to be had: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
 
 
+# Onnxruntime keeps what a call needed for the next one, in pieces that suit it alone: over a folder of pictures of
+# many sizes that can grow to three times what a call needs. Where the process has more than so many bytes, what is
+# free goes back after a call of another size than the last; the next one then takes a little longer.
+HELD, HELD_BY_CALL = 400 << 20, 100 << 20
+
 # Nets of nothing but convolutions: in the blocked layout that onnxruntime gives them on x86 each value is summed in
 # one order, on any number of threads. In products of matrices, and in the plain layout, it is not.
 CONVOLUTIONS = ("unet", "dncnn")
@@ -74,6 +79,7 @@ class Session:
             raise BackendError(f'device "{device}" could not be opened; onnxruntime fell back to the processor')
         self.fell_back = bool(providers) and not self.on_gpu  # only ever with "auto"
         self._check_signature()
+        self._last: tuple[int, ...] = ()  # shape of a call
         self._running: dict[int, Any] = {}  # options of the calls that are computing, by thread
         # The CUDA provider serialises calls anyway, and a queue of them only holds memory.
         self._turn = threading.Semaphore(1) if self.on_gpu else None
@@ -138,6 +144,10 @@ class Session:
             feed["sigma"] = np.full(len(x), 0.0 if sigma is None else sigma, np.float32)
         here = threading.get_ident()
         options = self._running[here] = self._runtime.RunOptions()
+        if self._last != x.shape and not self.on_gpu:
+            self._last = x.shape
+            if memory.used() > HELD + HELD_BY_CALL * len(self._running):
+                options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             if self._turn is None:
                 y = self._session.run(None, feed, options)[0]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 KEPT = """
 import os
@@ -36,3 +37,31 @@ def test_freed_arrays_are_kept_until_they_are_given_back():
     full, freed, left = map(int, done.stdout.split())
     assert full - freed < 20, "kept for the next ones"
     assert full - left > 150
+
+
+SIZES = """
+import sys
+from pathlib import Path
+import numpy as np
+from denoise_cli import memory, session
+
+session.HELD = int(sys.argv[2])
+model = session.Session(Path(sys.argv[1]), "cpu")
+for side in (512, 256, 64):
+    y = model(np.full((1, 3, side, side), 0.5, np.float32))
+print(memory.used() >> 20, y.tobytes().hex()[:1000])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_the_runtime_kept_for_calls_of_other_sizes_goes_back_where_it_is_much():
+    def run(held: int) -> tuple[int, str]:
+        model = ROOT / "models" / "image.onnx"
+        done = subprocess.run([sys.executable, "-c", SIZES, model, str(held)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        left, result = done.stdout.split()
+        return int(left), result
+
+    (kept, one), (given, other) = run(1 << 40), run(-(1 << 40))
+    assert kept - given > 20
+    assert one == other

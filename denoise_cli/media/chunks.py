@@ -127,7 +127,8 @@ def find(file: BinaryIO) -> Samples | None:
     if layout is None:
         return None
     found = _samples(file, layout)
-    if found is not None and start[:4] == b"RF64" and start[12:16] == b"ds64" and found.size == 0xFFFFFFFF:
+    wide = len(start) >= 36 and start[12:16] == b"ds64" and struct.unpack_from("<I", start, 16)[0] >= 16
+    if found is not None and start[:4] == b"RF64" and wide and found.size == 0xFFFFFFFF:
         return replace(found, size=struct.unpack_from("<Q", start, 28)[0], field="<Q", at=28)
     return found
 

@@ -10,8 +10,9 @@ import torch
 from conftest import scene
 
 from denoise_cli.corrupt import Camera, parse
-from denoise_cli.corrupt.camera import linear, passes, smoothed, toned
+from denoise_cli.corrupt.camera import linear, toned
 from denoise_cli.corrupt.draws import Span, draws_for
+from denoise_cli.corrupt.mosaic import passes, smoothed
 from denoise_cli.errors import InputError, UsageError
 from denoise_cli.signal import Header
 

@@ -103,7 +103,7 @@ def decode(
     from denoise_cli import latents, shipped
     from denoise_cli.errors import UsageError
     from denoise_cli.halves import Halves
-    from denoise_cli.media import arrays, files
+    from denoise_cli.media import arrays, files, guard
     from denoise_cli.media.files import Replacing
 
     if output.suffix.lower() not in ("", ".npy") and not output.is_dir():
@@ -114,7 +114,7 @@ def decode(
     found = latents.read(source, halves.card)
     targets = [output] if stacked else latents.targets(found.names, output)
     if not stacked:
-        files.refuse_links(output, targets)
+        guard.refuse_links(output, targets)
     todo = set(_to_write(targets, on_exists, quiet))
     if not todo:
         return

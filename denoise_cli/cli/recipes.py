@@ -88,3 +88,21 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
             del context.meta[STAGE]
         init = Paths(path).checkpoint
     return init
+
+
+def net_options(pairs: list[str]) -> dict[str, Any]:
+    """``widths=32,64`` -> {"widths": (32, 64)}; numbers, true and false."""
+    from denoise_cli.errors import UsageError
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        words = {"true": True, "false": False}
+        try:
+            values = [words[word] if word in words else int(word) for word in text.split(",")]
+        except ValueError:
+            raise UsageError(f'--net "{pair}": write KEY=VALUE, with whole numbers, true or false') from None
+        if not equals or not key:
+            raise UsageError(f'--net "{pair}": write KEY=VALUE')
+        options[key] = tuple(values) if "," in text else values[0]
+    return options

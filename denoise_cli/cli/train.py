@@ -215,7 +215,7 @@ def train(
         screen.say(f"this processor has no arithmetic for bfloat16: {slow}")
     settings = loop.Options(
         arch=arch,
-        net=(before["net"] if arch == before.get("arch") else {}) | _net_options(net or []),
+        net=(before["net"] if arch == before.get("arch") else {}) | recipes.net_options(net or []),
         noise="" if sound else "+".join(noise or [before.get("noise") or default_noise]),
         loss=loss or before.get("loss") or nets.NETS[arch].default_loss,
         optimiser=optimiser or (tables.OPTIMISER if tabular else loop.Options.optimiser),
@@ -284,21 +284,3 @@ def duration(text: str) -> float:
         raise UsageError(f'"{text}" is not a time; write 90s, 20m or 1h30m')
     hours, minutes, seconds = (float(group or 0) for group in match.groups())
     return hours * 3600 + minutes * 60 + seconds
-
-
-def _net_options(pairs: list[str]) -> dict[str, Any]:
-    """``widths=32,64`` -> {"widths": (32, 64)}; numbers, true and false."""
-    from denoise_cli.errors import UsageError
-
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        words = {"true": True, "false": False}
-        try:
-            values = [words[word] if word in words else int(word) for word in text.split(",")]
-        except ValueError:
-            raise UsageError(f'--net "{pair}": write KEY=VALUE, with whole numbers, true or false') from None
-        if not equals or not key:
-            raise UsageError(f'--net "{pair}": write KEY=VALUE')
-        options[key] = tuple(values) if "," in text else values[0]
-    return options

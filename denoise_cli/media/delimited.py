@@ -23,67 +23,16 @@ import numpy as np
 
 from denoise_cli.errors import InputError, printable
 from denoise_cli.media.beside import Target
+from denoise_cli.media.cells import Column, is_text, number
 from denoise_cli.media.layout import Tabular
 
 DELIMITERS = ",;\t"
-MISSING = frozenset({"", "nan", "na", "n/a", "null"})  # in any case
 SAMPLE_LINES = 50  # that the delimiter is told by
 LONGEST_LINE = 1 << 22  # characters
 CELLS = 1 << 18  # of a chunk, about: 20 MB as text
 CHUNK_ROWS = 1 << 14
 BOM = b"\xef\xbb\xbf"
 DECIMAL_COMMAS = re.compile(r"(\s*[+-]?\d+(,\d+)?\s*(;|$))+")  # 1,5;2,3: two numbers, not three
-PLAIN_DECIMALS = 6  # beyond them the shortest number that reads back is written
-
-
-@dataclass
-class Column:
-    """What the first pass learnt of one column."""
-
-    numbers: int = 0
-    missing: int = 0
-    text: str | None = None  # the first cell that is no number, ...
-    text_row: int = 0  # ... and its row, counted from 1 as an editor does
-    decimals: int = 0
-    scientific: bool = False
-    token: str | None = None  # how the first missing value was written
-
-    def see(self, cell: str, row: int) -> None:
-        try:
-            value = number(cell)
-        except ValueError:
-            if self.text is None:
-                self.text, self.text_row = cell, row
-            return
-        if math.isnan(value):
-            self.missing += 1
-            self.token = cell if self.token is None else self.token
-            return
-        self.numbers += 1
-        text = cell.strip().lower()
-        if "e" in text:
-            self.scientific = True
-        elif "." in text:
-            self.decimals = max(self.decimals, len(text) - text.index(".") - 1)
-
-    def written(self, value: float) -> str:
-        """A number as the others of this column are written."""
-        if math.isnan(value):
-            return self.token or ""
-        if self.scientific or self.decimals > PLAIN_DECIMALS or not self.numbers:
-            return str(np.float32(value))
-        text = f"{value:.{self.decimals}f}"
-        return text if text.strip("-0.") else text.lstrip("-")  # no minus before a zero
-
-
-def number(cell: str) -> float:
-    """The value of a cell, NaN for a missing one; raises ValueError for text. May be infinite."""
-    text = cell.strip()
-    if text.lower() in MISSING:
-        return math.nan
-    if "_" in text:  # which Python would take for 1_000
-        raise ValueError(text)
-    return float(text)
 
 
 @dataclass
@@ -129,9 +78,9 @@ class Delimited:
         if not first:
             raise InputError("holds no rows")
         both = list(zip(columns, first, strict=True))
-        self.named = any(c.numbers and not c.text and _is_text(cell) for c, cell in both)
+        self.named = any(c.numbers and not c.text and is_text(cell) for c, cell in both)
         if self.rows and not any(c.numbers or c.text for c in columns):  # every value is missing
-            self.named = all(_is_text(cell) for cell in first)
+            self.named = all(is_text(cell) for cell in first)
         if not self.named:
             self.rows, self.gaps = self.rows + 1 + below * self._series, self.gaps + below * self._series
             for column, cell in zip(columns, first, strict=True):
@@ -260,14 +209,6 @@ class DelimitedWriter:
         """Let go of the target's file, which is not ours to close."""
         with suppress(ValueError, OSError):
             self._text.detach()
-
-
-def _is_text(cell: str) -> bool:
-    try:
-        number(cell)
-    except ValueError:
-        return True
-    return False
 
 
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray:

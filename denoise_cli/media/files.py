@@ -6,7 +6,7 @@
     x.png a/ -o out     ->  out/x.png, out/...        the tree of a/ straight into out/
     -                   ->  standard output
 
-Everything that can be refused is refused here, before any work.
+Everything that can be refused is refused before any work, here and in guard.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import Literal
 
 from denoise_cli.errors import RefusedError, UsageError
 from denoise_cli.media.beside import PART_PREFIX, PART_SUFFIX, Replacing, Stdout, open_input, printable, spool
+from denoise_cli.media.guard import check_writable, identity, keep_apart, refuse_link
 
 __all__ = [
     "Found", "Job", "OnExists", "Replacing", "Stdout",
-    "check_writable", "find", "open_input", "printable", "settle", "spool",
+    "check_writable", "find", "keep_apart", "open_input", "printable", "settle", "spool",
 ]  # fmt: skip
 
 OnExists = Literal["error", "skip", "overwrite"]
@@ -78,7 +79,7 @@ def find(
     paths = list(_expand(inputs, found))
     into = _into(paths, len(inputs), output)
     folders = [path for path in paths if path is not None and path.is_dir()]
-    outputs = {_identity(into or _beside_folder(folder, tag)) for folder in folders}
+    outputs = {identity(into or _beside_folder(folder, tag)) for folder in folders}
     files: list[Job] = []
     for path in paths:
         if path is None:
@@ -178,7 +179,7 @@ def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: F
         for name in sorted(folders):
             if (here / name).is_symlink():  # os.walk lists it here and does not follow it
                 found.skipped.append((here / name, "link to a folder"))
-        folders[:] = [name for name in folders if _identity(here / name) not in outputs]
+        folders[:] = [name for name in folders if identity(here / name) not in outputs]
         for name in names:
             if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
                 continue
@@ -194,40 +195,14 @@ def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: F
     yield from sorted(files)
 
 
-def _identity(path: Path) -> object:
-    """Return what two names of one file have in common; for a file yet to come, its folder's and its name."""
-    try:
-        status = path.stat()
-    except OSError:
-        return (os.path.realpath(path.parent), path.name)
-    return (status.st_dev, status.st_ino)
-
-
-def keep_apart(
-    extra: Iterable[Path | None], inputs: Iterable[Path | None], outputs: Iterable[Path | None] = ()
-) -> None:
-    """Refuse a report, table or sheet that would be written over an input, over an output, or over another one.
-
-    Raises RefusedError naming both.
-    """
-    taken = {_identity(path): f"the output {printable(path)}" for path in outputs if path is not None}
-    taken |= {_identity(path): f"the input {printable(path)}" for path in inputs if path is not None}
-    for path in extra:
-        if path is None:
-            continue
-        if (other := taken.get(key := _identity(path))) is not None:
-            raise RefusedError(f"output {printable(path)} is {other}")
-        taken[key] = f"the output {printable(path)}"
-
-
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    sources = {_identity(job.source): job.source for job in jobs if job.source}
+    sources = {identity(job.source): job.source for job in jobs if job.source}
     targets: dict[object, Job] = {}
     for job in jobs:
         if job.target is None:
             key: object = None
         else:
-            key = _identity(job.target)
+            key = identity(job.target)
             if key in sources:
                 raise RefusedError(f"output {printable(job.target)} is the input {printable(sources[key])}")
         other = targets.setdefault(key, job)
@@ -253,7 +228,7 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
     inside: set[Path] = set()  # folders of the output that are no links
     for job in jobs:
         if job.resume and job.target is not None:
-            _refuse_links(job.target, len(job.relative.parts) - 1, inside)
+            refuse_link(job.target, len(job.relative.parts) - 1, inside)
         # A link that leads nowhere is no file that an earlier run has finished; it is replaced, not followed.
         there = job.target is not None and (os.path.exists if job.resume else os.path.lexists)(job.target)
         if job.target is None or not there:
@@ -270,44 +245,3 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
         name = printable(refused[0].target or "")
         raise RefusedError(f"output {name}{more} exists; use --on-exists skip or --on-exists overwrite")
     return todo, skipped
-
-
-def refuse_links(folder: Path, targets: Iterable[Path]) -> None:
-    """Raise RefusedError where a link to a folder stands between `folder` and a target below it."""
-    inside: set[Path] = set()
-    for target in targets:
-        _refuse_links(target, len(target.relative_to(folder).parts) - 1, inside)
-
-
-def _refuse_links(target: Path, depth: int, inside: set[Path]) -> None:
-    """Refuse a target if one of the `depth` folders above it is a link: it might lead out of the output folder."""
-    for folder in list(target.parents)[:depth]:
-        if folder in inside:
-            return
-        if folder.is_symlink():
-            raise RefusedError(f"output folder {printable(folder)} is a link; remove it, or name another -o")
-        inside.add(folder)
-
-
-def check_writable(targets: Iterable[Path | None]) -> None:
-    """Raise UsageError unless each target's folder, or the nearest that exists above it, lets us write.
-
-    RefusedError where something other than a file is in a target's place.
-    """
-    named = [target for target in targets if target is not None]
-    for target in named:
-        try:
-            mode = target.stat().st_mode
-        except (OSError, ValueError):  # not there, or of a name that no file can have
-            continue
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "there, and not a regular file"
-            raise RefusedError(f"output {printable(target)} is {what}")
-    for folder in dict.fromkeys(target.parent for target in named):
-        nearest = folder
-        while not os.path.lexists(nearest) and nearest != nearest.parent:
-            nearest = nearest.parent
-        if not nearest.is_dir():
-            raise UsageError(f"{printable(nearest)} is not a folder, so nothing can be written inside it")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise UsageError(f"folder {printable(nearest)} is not writable")

@@ -61,6 +61,10 @@ RECIPES: dict[str, Recipe] = {
         "MNIST: convolutions 32-32 down, 32-32 up, sigmoid, BCE, noise N(0, 0.5) of full scale, clipped",
         {**_MNIST, "arch": "conv-dae", "loss": "bce", "noise": ["gaussian:std=0.5fs", "quantise"]},
     ),
+    "mnist-dense": Recipe(
+        "MNIST: six dense layers, 512-256-64 and back, sigmoid, BCE, noise N(0, 0.5) of full scale, clipped",
+        {**_MNIST, "arch": "dense-dae", "loss": "bce", "noise": ["gaussian:std=0.5fs", "quantise"]},
+    ),
     "image": Recipe(
         "models/image.onnx: the same beginning as gray, then 150 minutes with camera noise and drawings; two cores",
         _UNET,

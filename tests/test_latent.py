@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, UsageError
 from denoise_cli.halves import Halves, decoder, encoder
 from denoise_cli.model_file import OPERATORS, ModelFile
+from denoise_cli.nets.dense_dae import DenseDAE
 from denoise_cli.nets.latent_dae import LatentDAE
 from denoise_cli.protobuf import pieces
 from denoise_cli.session import Session
@@ -74,6 +76,31 @@ def test_on_28x28_it_is_the_net_of_the_text_with_its_dense_layers():
     assert widths == [32, 64, 16]
 
 
+def test_the_dense_one_is_six_dense_layers_over_all_pixels():
+    torch.manual_seed(1)
+    net = DenseDAE(DenseDAE.Config(channels=3, side=8))
+    layers = [nn.Linear(a, b) for a, b in pairwise((192, 512, 256, 64, 256, 512, 192))]
+    with torch.no_grad():
+        for name, layer in zip(("fc1", "fc2", "fc3", "fc4", "fc5"), layers, strict=False):
+            layer.weight.copy_(getattr(net, name).weight.flatten(1))
+            layer.bias.copy_(getattr(net, name).bias)
+        layers[-1].weight.copy_(net.fc6.weight.flatten(1).T)
+        layers[-1].bias.copy_(net.fc6.bias.repeat_interleave(64))
+        x = torch.rand(5, 3, 8, 8)
+        h = x.flatten(1)
+        for n, layer in enumerate(layers):
+            h = layer(h) if n in (2, 5) else layer(h).relu()
+            if n == 2:
+                torch.testing.assert_close(net.encode(x)[:, :, 0, 0], h, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net(x), h.sigmoid().reshape(5, 3, 8, 8), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [{"widths": (4,)}, {"latent": 0}, {"side": 0}])
+def test_a_dense_one_of_other_layers_is_refused(config):
+    with pytest.raises(UsageError, match="dense-dae cannot be built"):
+        nets.build("dense-dae", config)
+
+
 @pytest.mark.parametrize("config", [{"side": 10, "widths": (4, 4)}, {"side": 2, "widths": (4, 4)}, {"widths": ()}])
 def test_sides_that_cannot_be_halved_are_refused(config):
     with pytest.raises(UsageError, match="latent-dae cannot be built"):
@@ -103,6 +130,15 @@ def test_the_small_convolutional_autoencoder_has_a_bottleneck_too(tmp_path):
     x = np.random.default_rng(0).random((2, 1, 12, 8), dtype=np.float32)
     z = halves.encode(x)
     assert z.shape == (2, 4, 3, 2)
+    assert np.array_equal(halves.decode(z), whole(x))
+
+
+def test_the_dense_one_is_cut_in_half_as_well(tmp_path):
+    path = made(tmp_path / "m.onnx", "dense-dae", side=8, widths=(12, 6), latent=3, channels=3)
+    halves, whole = Halves(path, "cpu"), Session(path, "cpu")
+    x = np.random.default_rng(0).random((2, 3, 16, 24), dtype=np.float32)
+    z = halves.encode(x)
+    assert z.shape == (2, 3, 2, 3)
     assert np.array_equal(halves.decode(z), whole(x))
 
 

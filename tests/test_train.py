@@ -616,6 +616,7 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
     [
         ("unet", {"widths": (8, 16), "blocks": (1, 2), "channels": 3}, "image"),
         ("latent-dae", {}, "image"),
+        ("dense-dae", {"widths": (8, 6), "latent": 4}, "image"),
         ("dense", {"features": 4}, "table"),
         ("band-mixer", {"stem": 4, "channels": 4, "mixed": 4, "dilations": (1, 2)}, "audio"),
     ],
@@ -626,7 +627,7 @@ def test_a_training_starts_from_the_weights_in_a_model(tmp_path, arch, net, kind
     with torch.no_grad():
         for value in trained.parameters():
             value += 0.05 * torch.randn_like(value)
-    channels = {"latent-dae": 1, "dense": 4, "band-mixer": 1}.get(arch, 3)
+    channels = {"latent-dae": 1, "dense-dae": 1, "dense": 4, "band-mixer": 1}.get(arch, 3)
     card = ModelCard(
         "m", kind, channels, 16_000 if kind == "audio" else None, trained.multiple if kind != "table" else 1,
         latent=getattr(trained, "latent", 0), arch=arch, net=nets.config_of(trained), noise="gaussian",

@@ -50,7 +50,7 @@ def train(
         str | None,
         typer.Option(
             "--arch",
-            help="unet, dncnn, conv-dae, latent-dae; band-mixer for audio; dense for tables; series.",
+            help="unet, dncnn, conv-dae, latent-dae, dense-dae; band-mixer for audio; dense for tables; series.",
             show_default="unet, band-mixer, dense, series",
         ),
     ] = None,

@@ -12,6 +12,7 @@ from denoise_cli.errors import UsageError, choice
 from denoise_cli.nets.band_mixer import BandMixer
 from denoise_cli.nets.conv_dae import ConvDAE
 from denoise_cli.nets.dense import Dense
+from denoise_cli.nets.dense_dae import DenseDAE
 from denoise_cli.nets.dncnn import DnCNN
 from denoise_cli.nets.latent_dae import LatentDAE
 from denoise_cli.nets.series import SeriesDAE
@@ -19,6 +20,7 @@ from denoise_cli.nets.unet import UNet
 
 NETS: dict[str, Any] = {
     "unet": UNet, "dncnn": DnCNN, "conv-dae": ConvDAE, "latent-dae": LatentDAE,
+    "dense-dae": DenseDAE,
     "band-mixer": BandMixer,
     "dense": Dense, "series": SeriesDAE,
 }  # fmt: skip

@@ -97,7 +97,8 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
             outputs = segments([noisy.data], noisy.header, workers, options)
             return np.concatenate([y for _, y in outputs], axis=1)
         if noisy.header.kind in TABULAR:
-            impute = tabular.imputes(options, bool(np.isnan(noisy.data).any()))
+            missing = int(np.isnan(noisy.data).sum()) > noisy.extras.get("gaps", 0)
+            impute = tabular.imputes(options, missing)
             outputs = tabular.rows([noisy.data], noisy.header, workers, options, impute)
             return np.concatenate([y for _, y in outputs], axis=1)
         height = noisy.header.length or 1

@@ -144,8 +144,8 @@ def read(path: Path, card: ModelCard) -> Latents:
 
 # What numpy, zipfile and json raise on a file that is none of theirs, or lies about its size.
 _DAMAGED = (
-    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, SyntaxError, TokenError,
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, MemoryError, RuntimeError, SyntaxError,
+    TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
     """The file of a shipped model's name or of a path, in the precision that is asked for.
 
     ``auto`` takes a shipped model's int8 form on processors that multiply bytes, and never another file than
-    the one a path names. Raises ModelError where there is no such model or no such form of it, or where that was
-    made from another model: one that has been trained anew since.
+    the one a path names, nor one that was made from what the model was before it was trained anew. Raises
+    ModelError where there is no such model, or no such form of it where one is asked for.
     """
     if precision not in (known := ("auto", *PRECISIONS)):
         raise UsageError(choice("precision", precision, known))

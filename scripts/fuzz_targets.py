@@ -297,10 +297,17 @@ def _npz() -> list[bytes]:
 
 def _table(kind: Literal["table", "series"]) -> Callable[[Path], object]:
     def read(path: Path) -> object:
+        from denoise_cli.errors import DenoiseError
         from denoise_cli.media import table
         from denoise_cli.media.layout import Layout
 
-        whole = table.read(path, Layout(kind))
+        try:
+            whole = table.read(path, Layout(kind))
+        except DenoiseError as error:
+            # It makes one line of whatever goes wrong; a fault of the parser's own is none of the file's.
+            if isinstance(cause := error.__cause__, LookupError | TypeError | AttributeError | ArithmeticError):
+                raise RuntimeError("not refused, but stumbled over") from cause
+            raise
         if whole.data.shape[:2] != (whole.header.channels, whole.header.length):
             raise RuntimeError(f"{whole.data.shape} where the header says {whole.header}")
         return whole

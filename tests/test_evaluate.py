@@ -184,6 +184,14 @@ def test_float_pictures_are_scored_as_they_are_written_beyond_full_scale_too(tmp
         assert row.psnr == pytest.approx(wanted, abs=0.01)
 
 
+def test_noise_made_on_a_float_picture_is_that_of_corrupt(tmp_path):
+    clean = 2 * scene(30, 40, 1)[0] - 0.3
+    Image.fromarray(clean).save(tmp_path / "clean.tif")
+    (made,) = score(pairs(None, tmp_path / "clean.tif"), noise="gaussian:std=25")
+    assert made.row.noisy_psnr == pytest.approx(20.17, abs=0.5)
+    assert made.noisy.max() > 1.5
+
+
 def test_a_denoiser_that_is_out_of_order_ends_all(folder):
     def fail(x):
         raise BackendError("no device")

@@ -6,8 +6,8 @@
     sounds.py     SI-SDR, SNR, STOI, PESQ, ..., real-time factor
     tables.py     RMSE and SNR in standard deviations, of known and of missing values
 
-Inputs and outputs are scored as a file would hold them: clipped and rounded to the file's own depth,
-unless the noise is asked for unclipped.
+Inputs and outputs are scored as a file would hold them: clipped and rounded to the file's own depth, which
+of a float file is no clipping at all, unless the noise is asked for unclipped.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
     began = time.perf_counter()
     denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began
-    denoised = denoised if header.step == 0 else _as_file(denoised, header.step)  # a float file keeps all
+    denoised = _as_file(denoised, header.step)
     row = PictureRow(
         pair.name, label or ("" if noise is None else str(noise)),
         psnr(noisy, clean), _ssim(noisy, clean), psnr(denoised, clean), _ssim(denoised, clean),
@@ -84,9 +84,9 @@ def _ssim(x: np.ndarray, clean: np.ndarray) -> float | None:
 
 
 def _as_file(x: np.ndarray, step: float) -> np.ndarray:
-    """Clipped, and rounded to the steps of a file; a float file (step 0) has none."""
+    """What reading back gives after writing: clipped and rounded to steps; a float file (step 0) keeps all."""
     if step == 0:
-        return np.clip(x, 0, 1)
+        return x
     levels = np.float32(round(1 / step))
     return np.round(np.clip(x, 0, 1) * levels) / levels
 

@@ -78,21 +78,21 @@ def score(
     layout: Layout | None = None,
 ) -> Scored:
     """Score one pair; `layout` is the model's. Raises InputError where the files do not go together."""
-    clean, source_names, header = _read(pair.clean, layout)
+    clean, source_names, header, gaps = _read(pair.clean, layout)
     if pair.noisy is None:
         if noise is None:
             raise UsageError("give a folder of noisy files, or --noise")
         with closing(media.open_source(Job(pair.clean, None, pair.clean), layout)) as source:
             noisy = np.concatenate([y for _, y in noising.blocks(source, noise, seed)], axis=1)
     else:
-        noisy, names, header = _read(pair.noisy, layout)
+        noisy, names, header, gaps = _read(pair.noisy, layout)
         if noisy.shape != clean.shape or names != source_names:
             raise InputError(
                 f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}, or their names differ"
             )
     began = time.perf_counter()
     # Without a model, what is missing can only be filled with the mean.
-    denoised = _by_mean(noisy) if denoiser is None else denoiser(Signal(noisy, header))
+    denoised = _by_mean(noisy) if denoiser is None else denoiser(Signal(noisy, header, {"gaps": gaps}))
     seconds = time.perf_counter() - began
 
     std = np.nanstd(clean, axis=(1, 2), keepdims=True, dtype=np.float64)
@@ -113,11 +113,11 @@ def score(
     return Scored(replace(pair), row, clean, noisy, denoised)
 
 
-def _read(path, layout: Layout | None) -> tuple[np.ndarray, list[str], Header]:
+def _read(path, layout: Layout | None) -> tuple[np.ndarray, list[str], Header, int]:
     with closing(media.open_source(Job(path, None, path), layout)) as source:
         if not isinstance(source, TableSource):
             raise InputError(f"{path}: is no table")
-        return np.concatenate(list(source.blocks()), axis=1), source.names, source.header
+        return np.concatenate(list(source.blocks()), axis=1), source.names, source.header, source.gaps
 
 
 def _by_mean(noisy: np.ndarray) -> np.ndarray:

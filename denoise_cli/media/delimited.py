@@ -127,10 +127,8 @@ class Delimited:
 
     def rename(self, before: str, after: str) -> None:
         """Write a file called .csv as one called .tsv, or the other way, with the delimiter of its new suffix."""
-        if after == ".tsv" != before:
-            self.written = "\t"
-        elif after == ".csv" and before == ".tsv":
-            self.written = ","
+        other = "\t" if after == ".tsv" != before else "," if (before, after) == (".tsv", ".csv") else None
+        self.written = other or self.delimiter
 
     def writer(self, target: Target, columns: Sequence[int]) -> DelimitedWriter:
         return DelimitedWriter(self, target, columns)

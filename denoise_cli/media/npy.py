@@ -1,4 +1,4 @@
-"""The header of a .npy, which tables, stacks of pictures and latents have alike. After numpy.lib.format."""
+"""The header of a .npy, which tables and stacks of pictures have alike. After numpy.lib.format."""
 
 from __future__ import annotations
 
@@ -19,5 +19,14 @@ def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
         if version not in _READERS:
             raise ValueError(f"a .npy of version {version[0]}.{version[1]}; 1.0 and 2.0 are known")
         return _READERS[version](file, max_header_size=MAX_HEADER)
-    except (EOFError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, TokenError) as error:
+    except (
+        EOFError,
+        LookupError,
+        TypeError,
+        SyntaxError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+        TokenError,
+    ) as error:
         raise ValueError(str(error) or type(error).__name__) from None  # a header is read as a piece of Python

@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from denoise_cli.media.table import TableSource
-
-FAINT = 1e-6  # of the mean
+FAINT = 3e-6  # of the largest value: 25 steps of float32
 STILL = 1e-12  # of the mean; rounding leaves a constant column a deviation of a few units in its last place
 
 
@@ -31,12 +29,6 @@ class Scale:
         std = np.sqrt(square / np.maximum(count, 1))
         return cls(mean, np.where(std > STILL * np.abs(mean), std, 1.0))
 
-    def faint(self) -> list[int]:
-        """Columns whose deviation is next to nothing beside their mean, as of times counted since 1970: float32,
-        which keeps seven digits, leaves little of them.
-        """
-        return [int(c) for c in np.flatnonzero(self.std < FAINT * np.abs(self.mean))]
-
     def inwards(self, x: np.ndarray) -> np.ndarray:
         """(F, n) in the columns' units -> standardised float32."""
         return ((x - self.mean[:, None]) / self.std[:, None]).astype(np.float32)
@@ -48,13 +40,9 @@ class Scale:
         return next(both), next(both)
 
 
-def varies(x: np.ndarray, source: TableSource) -> np.ndarray:
-    """Which columns of a file do, (F,) bool; `x` (F, n) is all of it.
-
-    Where float32 may hide it, the file is read again.
+def faint(low: np.ndarray, high: np.ndarray) -> list[int]:
+    """Columns, by (F,) float64 extremes, that vary by next to nothing beside their size, as times since 1970 do:
+    float32, which keeps seven digits, leaves little of them. One that does not vary at all is none.
     """
-    low, high = (f(x, axis=1, initial=-s, where=np.isfinite(x)) for f, s in ((np.min, -np.inf), (np.max, np.inf)))
-    if not (low == high).any():
-        return low < high
-    moments = source.moments()
-    return moments.std > STILL * np.abs(moments.mean)
+    size = np.maximum(np.abs(low), np.abs(high))
+    return [int(c) for c in np.flatnonzero((low < high) & (high - low < FAINT * size))]

@@ -27,7 +27,7 @@ from denoise_cli.media.layout import Layout, Tabular
 from denoise_cli.signal import Header
 from denoise_cli.train import tasks
 from denoise_cli.train.loop import Options
-from denoise_cli.train.scale import Scale, varies
+from denoise_cli.train.scale import Scale, faint
 from denoise_cli.train.stream import Stream
 
 NOISE: dict[Tabular, str] = {
@@ -111,7 +111,7 @@ class Tables:
         self.files = [*training, *validation]
         self._skipped: list[tuple[Path, str]] = []
         self._notes: list[str] = []
-        self._varies = np.zeros(0, bool)  # (F,), whether a column does, in float64 at least, of what was read last
+        self._extremes: list[tuple[np.ndarray, np.ndarray]] = []  # least and largest values, (F,) float64, of files
         self.names: tuple[str, ...] | None = None
         self.data = self._read(training, clean)
         names: Counter[str] = Counter(self.names or ())
@@ -154,7 +154,7 @@ class Tables:
                         raise TrainingError(f"{root}: more than {BUDGET >> 30} GiB of values; train on fewer files")
                     self.names = self.names or tuple(source.names)
                     x = np.concatenate([block[:, :, 0] for block in source.blocks()], axis=1)
-                    self._varies = varies(x, source) | (self._varies if data else False)
+                    self._extremes.append(source.extremes)
                     data.append(x)
             except (UnavailableError, TrainingError):
                 raise
@@ -169,12 +169,13 @@ class Tables:
     def _leave_out_the_faint(self, root: Path) -> None:
         """What float32 would ruin is no column of the model, where names say which is meant; else it is told."""
         names = self.names or ()
-        faint = [c for c in Scale.of(self.data).faint() if self._varies[c]]
-        if not faint:
+        lows, highs = zip(*self._extremes, strict=True)
+        out = faint(np.fmin.reduce(lows), np.fmax.reduce(highs))
+        if not out:
             return
-        shown = ", ".join(f'"{names[c]}"' if names[c] else str(c + 1) for c in faint)
-        what = f"column {shown}: varies by less than a millionth of its mean, of which float32 keeps little"
-        rest = [c for c in range(len(names)) if c not in faint]
+        shown = ", ".join(f'"{names[c]}"' if names[c] else str(c + 1) for c in out)
+        what = f"column {shown}: varies by three millionths of its size at most, of which float32 keeps little"
+        rest = [c for c in range(len(names)) if c not in out]
         if not rest:
             raise TrainingError(f"{root}: {what}; subtract the mean")
         if not any(names):

@@ -164,10 +164,15 @@ def test_a_damaged_checkpoint_is_named(command, clean, tmp_path):
 
 
 @pytest.mark.parametrize("output", ["", ".", "/", "m.pt"])
-@pytest.mark.parametrize("more", [[], ["--resume"]])
+@pytest.mark.parametrize("more", [[], ["--resume"], ["--recipe", "image"]])
 def test_an_output_that_is_no_name_of_a_model_is_refused(command, clean, output, more):
     done = command("train", clean, "-o", output, *more)
     assert (done.code, "a model is an .onnx file" in done.err, done.err.count("\n")) == (2, True, 1)
+
+
+def test_a_name_that_leaves_no_room_for_what_stands_beside_is_refused(command, clean, tmp_path):
+    done = command("train", clean, "-o", tmp_path / ("a" * 246 + ".onnx"))
+    assert (done.code, "too long a name" in done.err, done.err.count("\n")) == (2, True, 1)
 
 
 def test_without_torch_it_says_what_to_install(command, clean, tmp_path, monkeypatch):

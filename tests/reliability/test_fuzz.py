@@ -15,6 +15,7 @@ FOUND = [
     ("spec", b"brown:std=0.4296875"),  # was written with six digits
     ("comments", b"OggS" + bytes(22) + b"\x02\0\0" + b"OggS" + bytes(22) + b"\x01\x05sound"),  # two packets in one
     ("npy", b"\x93NUMPY\x01\0\x14\0{'descr': ('|u1',    "),  # whose Python ends within an expression
+    ("npy", b"\x93NUMPY\x01\0\x3b\0{'descr': ('i4',), 'fortran_order': False, 'shape': (1, 1)}\n"),  # no such type
     ("riff", b"RF64\xff\xff\xff\xffWAVEds64\0\0\0\0data\xff\xff\xff\xff"),  # a ds64 without a size in it
     ("kept", b"TAGIRIFF" + bytes(20)),  # the last 128 bytes of 28
     ("kept", b"fLaC\x04\0\x01\0abc"),  # a block that ends behind the file

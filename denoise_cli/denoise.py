@@ -77,7 +77,9 @@ def run(
     card: ModelCard | None = getattr(models, "card", None)
     layout = card.layout if card else None
     sources = partial(media.open_source, layout=layout, limits=limits)
-    yield from pipeline.each(jobs, work, hands, open_sink=sinks, open_source=sources, release=workers.stop)
+    yield from pipeline.each(
+        jobs, work, hands, open_sink=sinks, open_source=sources, release=workers.stop, committing=workers.committing
+    )
 
 
 def array(x: np.ndarray, session: Session, options: Options | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 
 from denoise_cli import media
@@ -51,12 +51,14 @@ def each(
     open_sink: Callable[..., Sink] = media.open_sink,
     open_source: Callable[[Job], Source] = media.open_source,
     release: Callable[[], None] = lambda: None,
+    committing: Callable[[Sink], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Result]:
     """Call ``work(job, source, sink)`` for every job on `hands` threads; yield Results as they come.
 
     A job that fails yields a Result with its error, and the others go on; NoSpaceError, UnavailableError
     and UsageError (an empty stdin) end the run, for they would only repeat. Closing the generator ends it too:
-    `release` is called to free threads that wait for something, and no partial file is left.
+    `release` is called to free threads that wait for something, and no partial file is left. A sink is committed
+    within `committing`.
     """
     todo, lock = iter(jobs), threading.Lock()
     done: queue.Queue[Result | BaseException | None] = queue.Queue()
@@ -69,7 +71,7 @@ def each(
                     job = next(todo, None)
                 if job is None:
                     break
-                done.put(_one(job, work, open_sink, open_source))
+                done.put(_one(job, work, open_sink, open_source, committing))
         except Stopped:
             pass
         except BaseException as error:
@@ -97,7 +99,13 @@ def each(
             thread.join()
 
 
-def _one(job: Job, work: Work, open_sink: Callable[..., Sink], open_source: Callable[[Job], Source]) -> Result:
+def _one(
+    job: Job,
+    work: Work,
+    open_sink: Callable[..., Sink],
+    open_source: Callable[[Job], Source],
+    committing: Callable[[Sink], AbstractContextManager[object]],
+) -> Result:
     """One file from opening to renaming."""
     began = time.perf_counter()
     try:
@@ -105,7 +113,8 @@ def _one(job: Job, work: Work, open_sink: Callable[..., Sink], open_source: Call
             sink = open_sink(job, source)
             try:
                 result = work(job, source, sink)
-                sink.commit()
+                with committing(sink):
+                    sink.commit()
             finally:
                 sink.discard()
             header = source.header

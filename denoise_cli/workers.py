@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
-from denoise_cli.signal import Header
+from denoise_cli.signal import Header, Sink
 
 TILE = 1120  # side of the largest tile by default: about 170 MB of activations a thread
 # A picture larger than this is read in windows of rows, one or two of which are in memory, with their results, so
@@ -105,13 +106,16 @@ class Room:
 
     def __init__(self, samples: int):
         self._samples, self._taken = samples, 0
+        self._alone = 0  # who wait for all of it
         self._changed = threading.Condition()
         self._closed = False
 
     def take(self, samples: int, *, wait: bool) -> bool:
         """Take room for so many; alone, one may take any number. Raises Stopped where the run has ended."""
         with self._changed:
-            while not self._closed and self._taken and samples > self._samples - self._taken:
+            while not self._closed and (
+                (self._taken and samples > self._samples - self._taken) or (wait and self._alone)
+            ):
                 if not wait:
                     return False
                 self._changed.wait()
@@ -124,6 +128,22 @@ class Room:
         with self._changed:
             self._taken -= samples
             self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have all of it, once those who hold some have given it back. Raises Stopped where the run has ended."""
+        with self._changed:
+            self._alone += 1
+            while self._taken and not self._closed:
+                self._changed.wait()
+            self._alone -= 1
+            if self._closed:
+                raise Stopped
+            self._taken = self._samples
+        try:
+            yield
+        finally:
+            self.give(self._samples)
 
     def close(self) -> None:
         with self._changed:
@@ -173,6 +193,10 @@ class Workers:
         if session not in self._checked:
             self._options.check(session.card)
             self._checked.append(session)
+
+    def committing(self, sink: Sink) -> AbstractContextManager[None]:
+        """While a picture is encoded that takes as much memory as windows do, there are none."""
+        return self.room.alone() if getattr(sink, "hungry", False) else nullcontext()
 
     def submit(self, tile: Tile) -> None:
         with self.changed:

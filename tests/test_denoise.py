@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from denoise_cli import denoise, workers
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options, array
 from denoise_cli.errors import BackendError, NoSpaceError, OutOfMemory, UsageError
-from denoise_cli.media import files
+from denoise_cli.media import files, image
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
 from denoise_cli.workers import Room, Tile, Workers
@@ -408,3 +409,50 @@ def test_windows_of_many_files_at_once_have_room_together_and_a_bad_file_gives_i
     assert held == 0
     for made in (made for made in jobs if made.target.exists()):
         assert np.array_equal(read_png(made.target), 255 - read_png(made.source))
+
+
+def test_who_needs_all_of_the_room_waits_for_it_and_newcomers_wait_for_him():
+    room, order = Room(10), []
+    room.take(4, wait=True)
+
+    def alone() -> None:
+        with room.alone():
+            order.append("alone")
+            assert not room.take(1, wait=False)
+
+    def newcomer() -> None:
+        room.take(5, wait=True)
+        order.append("newcomer")
+
+    threads = [threading.Thread(target=alone)]
+    threads[0].start()
+    while not room._alone:
+        time.sleep(0.001)
+    assert room.take(2, wait=False), "who holds some goes on"
+    threads.append(threading.Thread(target=newcomer))
+    threads[1].start()
+    time.sleep(0.05)
+    assert order == []
+    room.give(2)
+    room.give(4)
+    for thread in threads:
+        thread.join(10)
+    assert order == ["alone", "newcomer"]
+    room.take(5, wait=True)  # beside the newcomer's: all else has been given back
+
+    room.close()
+    with pytest.raises(Stopped), room.alone():
+        pass
+
+
+def test_a_large_picture_whose_encoder_holds_copies_is_encoded_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(image, "KEEP_BYTES", 1000)
+    alone = []
+    monkeypatch.setattr(Room, "alone", lambda self: nullcontext(alone.append(1)))
+    x = (np.moveaxis(scene(40, 50), 0, 2) * 255).astype(np.uint8)
+    for name, count in (("a.png", 0), ("b.webp", 1), ("small.webp", 1)):
+        Image.fromarray(x[:8, :8] if "small" in name else x).save(tmp_path / name)
+        job = files.Job(tmp_path / name, tmp_path / f"out-{name}", Path(name))
+        (result,) = denoise.run([job], Fake(), Options(threads=1))
+        assert result.error is None
+        assert len(alone) == count

@@ -31,6 +31,9 @@ STRUCTURE = {
 }
 
 
+HUNGRY = ("avif", "webp")  # encoders that want a whole picture, several times
+
+
 class ImageSink:
     """A picture in the making; a ``Sink``. A small one waits in memory, a big one in an unnamed file."""
 
@@ -64,6 +67,11 @@ class ImageSink:
                 self._parts.append(rows)
             else:
                 self._spool.write(rows.data)
+
+    @property
+    def hungry(self) -> bool:
+        """Whether encoding takes several times the picture: of a large one as much memory as all windows do."""
+        return self._spool is not None and self._traits.format in HUNGRY
 
     def commit(self) -> None:
         with writing(self._target, vips.reason):

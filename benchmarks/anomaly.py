@@ -24,6 +24,17 @@ NOISES = {
 }
 
 
+def judged(normal: Path, test: Path, model: Path, rate: float) -> dict[str, float]:
+    """What ``denoise eval --anomaly`` finds: auc, threshold, and the shares false_alarms and detected."""
+    options = ["--anomaly", normal, "--test", test, "--false-alarm-rate", rate, "--json"]
+    return json.loads(run("eval", "-m", model, *options))
+
+
+def shares(found: dict[str, float], digits: int) -> str:
+    """The end of a row: false alarms and detected ones."""
+    return f"{100 * found['false_alarms']:.{digits}f} % | {100 * found['detected']:.1f} % |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
@@ -50,14 +61,9 @@ def main() -> None:
                 model = folder / f"{index}.onnx"
                 run("train", folder / "train.npz", "-o", model, "--recipe", "mnist-latent16", "--noise", noise,
                     "--epochs", a.epochs, "-q", *more)  # fmt: skip
-                found = json.loads(
-                    run("eval", "--anomaly", folder / "normal.npz", "--test", folder / "test.npz", "-m", model,
-                        "--false-alarm-rate", a.rate, "--json")
-                )  # fmt: skip
-                print(
-                    f"| {digit} | {words} | {found['auc']:.4f} | {found['threshold']:.5f} "
-                    f"| {100 * found['false_alarms']:.2f} % | {100 * found['detected']:.1f} % |", flush=True,
-                )  # fmt: skip
+                found = judged(folder / "normal.npz", folder / "test.npz", model, a.rate)
+                row = f"| {digit} | {words} | {found['auc']:.4f} | {found['threshold']:.5f} | {shares(found, 2)}"
+                print(row, flush=True)
 
 
 if __name__ == "__main__":

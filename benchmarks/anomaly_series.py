@@ -10,12 +10,12 @@ fault: a channel that stands still for a second, one that follows another record
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from anomaly import judged, shares
 from mnist import run
 from series import RATE, sensor
 
@@ -79,13 +79,8 @@ def main() -> None:
             model, train = folder / f"{words.replace(' ', '-')}.onnx", ["--kind", "series", "--noise", noise, *more]
             run("train", folder / "train.npy", "-o", model, "--steps", a.steps, "-q", *train)
             for fault in FAULTS:
-                test = folder / fault.replace(" ", "-")
-                judge = ["--anomaly", folder / "normal", "--test", test, "--false-alarm-rate", a.rate, "--json"]
-                found = json.loads(run("eval", "-m", model, *judge))
-                print(
-                    f"| {words} | {fault} | {found['auc']:.4f} | {100 * found['false_alarms']:.1f} % "
-                    f"| {100 * found['detected']:.1f} % |", flush=True,
-                )  # fmt: skip
+                found = judged(folder / "normal", folder / fault.replace(" ", "-"), model, a.rate)
+                print(f"| {words} | {fault} | {found['auc']:.4f} | {shares(found, 1)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     block --- hidden: the value that training masked with ---> model ---> filled where the mask is white
 
-Mask and picture are laid on each other as they are shown, each turned as its orientation tag says.
 A model can do that if it was trained with masking noise, and fills best what the masks of its training looked like.
+Mask and picture are laid on each other as they are shown, each turned as its orientation tag says.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Holes:
         """The mask as the pixels of such a picture are stored; raises InputError where the sizes differ."""
         height, width = self.missing.shape
         assert header.length is not None, "a picture knows its height"
-        sides = (header.length, header.width)
-        if (height, width) != (sides if orientation < 5 else sides[::-1]) or header.frames != 1:
+        sides = (header.length, header.width) if orientation < 5 else (header.width, header.length)
+        if (height, width) != sides or header.frames != 1:
             frames = f" in {header.frames} frames" if header.frames > 1 else ""
-            shown = f"{header.width}x{header.length}" if orientation < 5 else f"{header.length}x{header.width}"
-            raise InputError(f"the mask {self.name} is {width}x{height}, the picture {shown}{frames}")
+            shown = f"{sides[1]}x{sides[0]}{frames}"
+            raise InputError(f"the mask {self.name} is {width}x{height}, the picture {shown}")
         back = {6: 8, 8: 6}.get(orientation, orientation)  # the others are their own inverse
         return Holes(self.name, turned(self.missing, back))
 

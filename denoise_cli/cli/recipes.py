@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,14 @@ def start(init: Path | None, output: Path, resume: bool) -> Path | None:
     return path
 
 
-def outputs(context: typer.Context, output: Path, name: str | None) -> list[Path]:
-    """The models of all stages, the last one last."""
+def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[Path]:
+    """The model of the last stage, and then those of the ones before, the first one first."""
     from denoise_cli import recipes
 
-    if name is None or STAGE in context.meta:
-        return [output]
-    return [*(output.with_suffix(f".{n}.onnx") for n in range(1, len(recipes.stages(name)))), output]
+    yield output
+    if name is not None and STAGE not in context.meta:
+        for number in range(1, len(recipes.stages(name))):
+            yield output.with_suffix(f".{number}.onnx")
 
 
 def title(context: typer.Context, name: str | None) -> str:
@@ -78,7 +79,7 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     output, init = values["output"], values["init"]
     if values["recipe"] is None or STAGE in context.meta:
         return init
-    paths = outputs(context, output, values["recipe"])[:-1]
+    _, *paths = outputs(context, output, values["recipe"])
     for number, (path, stage) in enumerate(zip(paths, recipes.stages(values["recipe"]), strict=False), 1):
         if not (values["resume"] and path.exists()):
             # The kind is that of the last stage, and has been read with it.

@@ -164,9 +164,8 @@ def train(
     from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
     from denoise_cli.media.layout import TABULAR
-    from denoise_cli.train.paths import check_named, check_output
+    from denoise_cli.train.paths import check_output
 
-    check_named(output)
     for path in recipes.outputs(context, output, recipe):  # before torch is loaded, or a million files listed
         check_output(path, resume, overwrite, sheet=kind.value not in TABULAR)
     init = recipes.start(init, output, resume)

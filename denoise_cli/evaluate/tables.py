@@ -24,7 +24,7 @@ from denoise_cli.evaluate.rows import Denoiser, Scored
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import Layout
 from denoise_cli.media.table import TableSource
-from denoise_cli.signal import Header, Kind, Signal
+from denoise_cli.signal import Kind, Signal
 
 METRICS = ("noisy_rmse", "rmse", "noisy_snr", "snr", "holes_by_mean", "holes")
 
@@ -78,21 +78,24 @@ def score(
     layout: Layout | None = None,
 ) -> Scored:
     """Score one pair; `layout` is the model's. Raises InputError where the files do not go together."""
-    clean, source_names, header, gaps = _read(pair.clean, layout)
+    whole = _read(pair.clean, layout)
+    clean = whole.data
     if pair.noisy is None:
         if noise is None:
             raise UsageError("give a folder of noisy files, or --noise")
         with closing(media.open_source(Job(pair.clean, None, pair.clean), layout)) as source:
             noisy = np.concatenate([y for _, y in noising.blocks(source, noise, seed)], axis=1)
+        degraded = replace(whole, data=noisy)
     else:
-        noisy, names, header, gaps = _read(pair.noisy, layout)
-        if noisy.shape != clean.shape or names != source_names:
+        degraded = _read(pair.noisy, layout)
+        noisy = degraded.data
+        if noisy.shape != clean.shape or degraded.extras["names"] != whole.extras["names"]:
             raise InputError(
                 f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}, or their names differ"
             )
     began = time.perf_counter()
     # Without a model, what is missing can only be filled with the mean.
-    denoised = _by_mean(noisy) if denoiser is None else denoiser(Signal(noisy, header, {"gaps": gaps}))
+    denoised = _by_mean(noisy) if denoiser is None else denoiser(degraded)
     seconds = time.perf_counter() - began
 
     std = np.nanstd(clean, axis=(1, 2), keepdims=True, dtype=np.float64)
@@ -102,7 +105,7 @@ def score(
               (("noisy", noisy), ("mean", _by_mean(noisy)), ("ours", denoised))}  # fmt: skip
     known, holes = there & ~gone, there & gone
     changed = there & (gone | (noisy != clean) | (denoised != clean))
-    titles = [name or str(index + 1) for index, name in enumerate(source_names)]
+    titles = [name or str(index + 1) for index, name in enumerate(whole.extras["names"])]
     row = TableRow(
         pair.name, label or ("" if noise is None else str(noise)),
         _rms(errors["noisy"][known]), _rms(errors["ours"][known]),
@@ -113,11 +116,11 @@ def score(
     return Scored(replace(pair), row, clean, noisy, denoised)
 
 
-def _read(path, layout: Layout | None) -> tuple[np.ndarray, list[str], Header, int]:
+def _read(path, layout: Layout | None) -> Signal:
     with closing(media.open_source(Job(path, None, path), layout)) as source:
         if not isinstance(source, TableSource):
             raise InputError(f"{path}: is no table")
-        return np.concatenate(list(source.blocks()), axis=1), source.names, source.header, source.gaps
+        return source.whole()
 
 
 def _by_mean(noisy: np.ndarray) -> np.ndarray:

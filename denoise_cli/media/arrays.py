@@ -213,7 +213,7 @@ def _holds_pictures(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
 def _of_pictures(data: BinaryIO) -> bool:
     try:
         shape, _, dtype = npy.header(data)
-    except (_Bad, ValueError):
+    except ValueError:
         return False
     return dtype == np.uint8 and len(shape) in (3, 4)
 

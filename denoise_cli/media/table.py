@@ -78,7 +78,6 @@ class TableSource:
             self.columns = _columns(self._reader, layout)
             stack.pop_all()
         self.names = [self._reader.names[c] for c in self.columns]
-        self.extremes: tuple[np.ndarray, np.ndarray]  # least and largest known values, (F,) float64, once read
         self._kept: deque[tuple[Any, np.ndarray]] | None = None  # rows that a sink waits for
         self._missing: int | None = self._reader.missing(self.columns)
         self.gaps = self._reader.gaps * len(self.columns)  # values that are missing, and that no sink writes
@@ -93,11 +92,8 @@ class TableSource:
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (F, n, 1) float32 blocks of rows; a missing value is NaN. n depends on the file alone."""
         row = 0
-        self.extremes = (np.full(len(self.columns), np.nan), np.full(len(self.columns), np.nan))
         with reading(self.name):
             for raw, values in self._reader.chunks(self.columns):
-                low, high = self.extremes
-                self.extremes = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
                 with np.errstate(over="ignore"):
                     block = values.astype(np.float32)
                 if np.isinf(block).any():
@@ -121,6 +117,18 @@ class TableSource:
             with reading(self.name):
                 self._missing = sum(int(np.isnan(v).sum()) for _, v in self._reader.chunks(self.columns))
         return self._missing > 0
+
+    def whole(self) -> Signal:
+        """All of it; extras["names"] are its columns, extras["gaps"] counts the missing values in blank lines."""
+        return Signal(gather(self).data, self.header, {"names": self.names, "gaps": self.gaps})
+
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest known value of each column, (F,) float64, from a pass over the file; else NaN."""
+        low = high = np.full(len(self.columns), np.nan)
+        with reading(self.name):
+            for _, values in self._reader.chunks(self.columns):
+                low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
+        return low, high
 
     def moments(self) -> Moments:
         """Mean and standard deviation of the known values of each column, from a pass over the file.
@@ -207,13 +215,10 @@ def open_table(file: BinaryIO, name: str, layout: Layout | None = None) -> Table
 
 
 def read(path: str | Path, layout: Layout | None = None) -> Signal:
-    """Read a whole table: ``read("x.csv").data`` is (F, n, 1) float32; extras["names"] are its columns,
-    and extras["gaps"] how many of its missing values are blank lines.
-    """
+    """Read a whole table: ``read("x.csv").data`` is (F, n, 1) float32; see ``TableSource.whole``."""
     source = open_table(open_input(Path(path)), str(path), layout)
     try:
-        whole = gather(source)
-        return Signal(whole.data, whole.header, {"names": source.names, "gaps": source.gaps})
+        return source.whole()
     finally:
         source.close()
 

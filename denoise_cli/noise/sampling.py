@@ -66,7 +66,7 @@ def ks_distance(samples: np.ndarray, law: Law) -> float:
     least = law.cdf(values)
     most, least_below, most_below = (least.copy() for _ in range(3))  # of one sample alone they are one
     tied = counts > 1
-    before, after = (law.cdf(np.nextafter(values[tied], end)) for end in (-math.inf, math.inf))
+    before, after = law.cdf_left(values[tied]), law.cdf(np.nextafter(values[tied], math.inf))
     step, here = values[tied] == (law.atom[0] if law.atom else math.nan), least[tied]
     least[tied], most[tied] = np.where(step, here, before), np.where(step, here, after)
     least_below[tied], most_below[tied] = before, np.where(step, before, here)

@@ -36,21 +36,16 @@ class Paths:
         return [self.model, self.checkpoint, self.curve, self.sheet]
 
 
-def check_named(output: Path) -> None:
-    """Raise UsageError for a name that is none of a model, or that its curve would have too long a name for."""
-    if output.suffix != ".onnx":
-        raise UsageError(f"-o {output}: a model is an .onnx file")
-    if max(len(os.fsencode(path.name)) for path in Paths(output).all) > LONGEST_NAME:
-        raise UsageError(f"-o {printable(output)}: too long a name for what stands beside the model")
-
-
 def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = True) -> None:
     """Raise UsageError or RefusedError where a training cannot write `output` and what stands beside it.
 
     `sheet` is whether its kind has one.
     """
-    check_named(output)
     paths = Paths(output)
+    if output.suffix != ".onnx":
+        raise UsageError(f"-o {output}: a model is an .onnx file")
+    if max(len(os.fsencode(path.name)) for path in paths.all) > LONGEST_NAME:
+        raise UsageError(f"-o {printable(output)}: too long a name for what stands beside the model")
     if overwrite and resume:
         raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
     written = [path for path in paths.all if sheet or path != paths.sheet]

@@ -40,9 +40,9 @@ class Scale:
         return next(both), next(both)
 
 
-def faint(low: np.ndarray, high: np.ndarray) -> list[int]:
-    """Columns, by (F,) float64 extremes, that vary by next to nothing beside their size, as times since 1970 do:
-    float32, which keeps seven digits, leaves little of them. One that does not vary at all is none.
+def narrow(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Which columns, by their (F,) extremes, vary by next to nothing beside their size, or not at all, (F,) bool.
+
+    Times counted since 1970 do: float32, which keeps seven digits, leaves little of them.
     """
-    size = np.maximum(np.abs(low), np.abs(high))
-    return [int(c) for c in np.flatnonzero((low < high) & (high - low < FAINT * size))]
+    return high - low < FAINT * np.maximum(np.abs(low), np.abs(high))

@@ -27,7 +27,7 @@ from denoise_cli.media.layout import Layout, Tabular
 from denoise_cli.signal import Header
 from denoise_cli.train import tasks
 from denoise_cli.train.loop import Options
-from denoise_cli.train.scale import Scale, faint
+from denoise_cli.train.scale import Scale, narrow
 from denoise_cli.train.stream import Stream
 
 NOISE: dict[Tabular, str] = {
@@ -111,14 +111,13 @@ class Tables:
         self.files = [*training, *validation]
         self._skipped: list[tuple[Path, str]] = []
         self._notes: list[str] = []
-        self._extremes: list[tuple[np.ndarray, np.ndarray]] = []  # least and largest values, (F,) float64, of files
         self.names: tuple[str, ...] | None = None
         self.data = self._read(training, clean)
         names: Counter[str] = Counter(self.names or ())
         twice = [name for name, count in names.items() if name and count > 1]
         if twice:  # no file could be matched with the model by its names
             raise TrainingError(f'{clean}: has more than one column "{twice[0]}"')
-        self._leave_out_the_faint(clean)
+        self._leave_out_the_faint(training, clean)
         self.held = self._read(validation, val or clean) if validation else []
         if not validation:
             self._hold_out(options)
@@ -144,18 +143,13 @@ class Tables:
         data: list[np.ndarray] = []
         room = BUDGET
         for path in paths:
-            layout = Layout(self.kind)
-            if self.names is not None:
-                layout = Layout(self.kind, self.names if any(self.names) else (), len(self.names))
             try:
-                with closing(tables.open_table(path.open("rb"), str(path), layout)) as source:
+                with self._opened(path) as source:
                     room -= 4 * source.header.channels * (source.header.length or 0)
                     if room < 0:
                         raise TrainingError(f"{root}: more than {BUDGET >> 30} GiB of values; train on fewer files")
                     self.names = self.names or tuple(source.names)
-                    x = np.concatenate([block[:, :, 0] for block in source.blocks()], axis=1)
-                    self._extremes.append(source.extremes)
-                    data.append(x)
+                    data.append(np.concatenate([block[:, :, 0] for block in source.blocks()], axis=1))
             except (UnavailableError, TrainingError):
                 raise
             except (DenoiseError, OSError) as error:
@@ -166,12 +160,31 @@ class Tables:
             raise TrainingError(f"{root}: nothing to train on{reason}")
         return data
 
-    def _leave_out_the_faint(self, root: Path) -> None:
-        """What float32 would ruin is no column of the model, where names say which is meant; else it is told."""
+    def _opened(self, path: Path) -> closing[tables.TableSource]:
+        """A file with the columns of the first one, which takes what it has."""
+        layout = Layout(self.kind)
+        if self.names is not None:
+            layout = Layout(self.kind, self.names if any(self.names) else (), len(self.names))
+        return closing(tables.open_table(path.open("rb"), str(path), layout))
+
+    def _leave_out_the_faint(self, paths: Sequence[Path], root: Path) -> None:
+        """What float32 would ruin is no column of the model, where names say which is meant; else it is told.
+
+        The files are asked once more whether a column that float32 hides does move.
+        """
         names = self.names or ()
-        lows, highs = zip(*self._extremes, strict=True)
-        out = faint(np.fmin.reduce(lows), np.fmax.reduce(highs))
-        if not out:
+        low, high = (f.reduce([f.reduce(x, axis=1) for x in self.data]) for f in (np.fmin, np.fmax))
+        if not narrow(low, high).any():
+            return
+        bad = {path for path, _ in self._skipped}
+        exact = []
+        for path in paths:
+            if path not in bad:
+                with self._opened(path) as source:
+                    exact.append(source.extremes())
+        low, high = (f.reduce(ends) for f, ends in zip((np.fmin, np.fmax), zip(*exact, strict=True), strict=True))
+        out = np.flatnonzero(narrow(low, high) & (low < high))
+        if not len(out):
             return
         shown = ", ".join(f'"{names[c]}"' if names[c] else str(c + 1) for c in out)
         what = f"column {shown}: varies by three millionths of its size at most, of which float32 keeps little"

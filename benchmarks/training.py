@@ -73,7 +73,7 @@ def main() -> None:
         began = time.perf_counter()
         loop.train(state, task.options, task.stream)
         seconds = time.perf_counter() - began
-        noisy, _ = task.stream.pair(task.stream.batch(0), device, torch.Generator().manual_seed(0))
+        noisy = task.stream.pair(task.stream.batch(0), device, torch.Generator().manual_seed(0)).noisy
         dead, units = unreached(state.net, noisy)
         score = task.validate(loop.averaged(state))
         print(f"{name:24}{score:8.2f}{f'{dead} of {units}':>12}{seconds:9.0f}", flush=True)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from denoise_cli import memory, sandbox, shipped
-from denoise_cli.card import ModelCard
+from denoise_cli.card import UNTOLD, ModelCard
 from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, printable
 from denoise_cli.model_file import ModelFile
 
@@ -134,14 +134,15 @@ class Session:
     def __call__(self, x: np.ndarray, sigma: float | None = None) -> np.ndarray:
         """Denoise float32 x, (N, C, H, W) or (N, C, T), whose H and W or T are multiples of `card.multiple`.
 
-        `sigma` in [0, 1] is told to a model that takes it.
+        `sigma` in [0, 1] is told to a model that takes it; None leaves it to find the level itself.
 
         Raises ModelError if what comes out has another shape or is not finite, OutOfMemory where the
         device has no room for it.
         """
         feed = {"x": np.ascontiguousarray(x, dtype=np.float32)}
         if self.card.noise_input:
-            feed["sigma"] = np.full(len(x), 0.0 if sigma is None else sigma, np.float32)
+            level = (UNTOLD if self.card.blind else 0.0) if sigma is None else sigma
+            feed["sigma"] = np.full(len(x), level, np.float32)
         here = threading.get_ident()
         options = self._running[here] = self._runtime.RunOptions()
         if self._last != x.shape and not self.on_gpu:

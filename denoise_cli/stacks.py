@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from denoise_cli import denoise, ensemble
-from denoise_cli.errors import ModelError, UsageError
+from denoise_cli.errors import ModelError
 from denoise_cli.session import Session
 
 PIXELS = 1 << 19  # in a call: 668 pictures of 28 x 28
@@ -26,8 +26,7 @@ def check(session: Session, options: denoise.Options) -> None:
     card = session.card
     if card.kind != "image":
         raise ModelError(f'model "{card.name}" is for {card.kind} files, and these are pictures')
-    if (options.std is None) == card.noise_input:
-        raise UsageError(f'model "{card.name}" {"must be given" if card.noise_input else "takes no"} --std')
+    options.check(card)
 
 
 def batch(x: np.ndarray, session: Session, options: denoise.Options) -> np.ndarray:

@@ -69,7 +69,7 @@ class Options:
         """Raise UsageError, or ModelError for a threshold that is missing, where a model does not go with them."""
         if self.std is not None and not card.noise_input:
             raise UsageError(f'model "{card.name}" is blind: it finds the noise level itself and takes no --std')
-        if self.std is None and card.noise_input:
+        if self.std is None and card.noise_input and not card.blind:
             raise UsageError(f'model "{card.name}" must be told the noise level: give --std')
         if self.flag and not card.anomaly:
             raise ModelError(

@@ -67,6 +67,8 @@ def _export(path: Path, channels: int, noise_map: bool = False) -> Path:
 
     torch.manual_seed(0)
     net = build("unet", {"channels": channels, "widths": (8, 16), "blocks": (1, 1), "noise_map": noise_map})
+    for told in net.told:
+        torch.nn.init.normal_(told.bias.weight, std=0.1)
     card = ModelCard(
         path.stem, channels=channels, multiple=net.multiple, noise_input=noise_map, arch="unet", net=config_of(net)
     )

@@ -157,7 +157,7 @@ def test_what_is_missing_counts_nothing_in_the_loss():
     clean = np.array([[0.0, 2.0, np.nan], [1.0, np.nan, np.nan]], np.float32).T
     scale = Scale(np.array([1.0, 0.0]), np.array([2.0, 1.0]))
     stream = Samples([clean.T], scale, parse("masking:amount=1"), options(batch_size=3), "table")
-    noisy, target = stream.pair(scale.inwards(clean.T).T, torch.device("cpu"), torch.Generator())
+    noisy, target, _ = stream.pair(scale.inwards(clean.T).T, torch.device("cpu"), torch.Generator())
     assert torch.isnan(noisy).all()
     assert np.array_equal(target.numpy(), clean, equal_nan=True)
     output = torch.zeros(3, 2, requires_grad=True)

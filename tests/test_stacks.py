@@ -89,7 +89,7 @@ def test_stacks_that_do_not_go_together_are_refused(tmp_path):
 def test_a_model_for_recordings_takes_no_stack(voice_model, sigma_model):
     with pytest.raises(Exception, match="is for audio files"):
         stacks.check(Session(voice_model, "cpu"), denoise.Options())
-    with pytest.raises(UsageError, match="must be given --std"):
+    with pytest.raises(UsageError, match="must be told"):
         stacks.check(Session(sigma_model, "cpu"), denoise.Options())
 
 

@@ -363,7 +363,7 @@ def test_a_gray_sample_has_one_noise_in_all_channels(spec):
     clean = torch.rand(6, 1, 16, 16).expand(-1, 3, -1, -1)
     gray = torch.tensor([True, False] * 3).reshape(-1, 1, 1, 1)
     stream = data.Patches([np.zeros((3, 16, 16), np.uint8)], corrupt.parse(spec), 16, 6, 0)
-    noisy, same = stream.pair(data.Batch(clean.numpy(), gray.numpy()), CPU, torch.Generator().manual_seed(0))
+    noisy, same, _ = stream.pair(data.Batch(clean.numpy(), gray.numpy()), CPU, torch.Generator().manual_seed(0))
     assert torch.equal(same, clean)
     for sample, is_gray in zip(noisy, gray.flatten(), strict=True):
         assert torch.equal(sample[0], sample[1]) == torch.equal(sample[0], sample[2]) == bool(is_gray)
@@ -471,7 +471,6 @@ def train_on(folder, output, options, val=None, channels=None, **more):
         ({}, {"resume": True, "overwrite": True}, "one of them"),
         ({"net": {"widths": (8, 16)}}, {}, "cannot be built"),
         ({"net": {"depth": 3}}, {}, "unknown option of unet"),
-        ({"net": {**TINY, "noise_map": True}}, {}, "noise_map"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, changed, more, message):

@@ -55,6 +55,25 @@ def _keep_scale(layer: nn.Conv2d, nonlinearity: Literal["leaky_relu", "linear"],
         layer.weight *= gain
 
 
+class Told(nn.Module):
+    """The noise level to a bias of every channel, (B,) -> (B, width, 1, 1); none where it is UNTOLD.
+
+    Linear in one, the level, and its logarithm, which tells faint levels apart.
+    """
+
+    silenced = "bias"
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.bias = nn.Linear(3, width, bias=False)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        known, steps = (sigma >= 0).to(sigma.dtype), 255 * sigma.clamp(min=0)
+        told = torch.stack([known, known * steps / 25, torch.log1p(steps) / 3], 1)
+        return self.bias(told)[:, :, None, None]
+
+
 def _blocks(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*[Block(width) for _ in range(count)])
 
@@ -67,7 +86,7 @@ class UNet(nn.Module):
         channels: int = 3
         widths: tuple[int, ...] = (32, 64, 128)  # channels a level, finest first
         blocks: tuple[int, ...] = (2, 2, 3)  # residual blocks a level, on the way down and again up
-        noise_map: bool = False  # a further input channel holds the noise level
+        noise_map: bool = False  # may be told the noise level
 
     bounded = False
     default_loss = "charbonnier"
@@ -80,28 +99,29 @@ class UNet(nn.Module):
         if len(widths) != len(blocks):
             raise ValueError(f"unet: {len(widths)} widths but {len(blocks)} block counts")
         self.multiple = 2 ** len(widths)
-        self.stem = nn.Conv2d(config.channels + config.noise_map, widths[0], 6, stride=2, padding=2)
+        self.stem = nn.Conv2d(config.channels, widths[0], 6, stride=2, padding=2)
         self.down_blocks = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.middle = _blocks(widths[-1], blocks[-1])
         self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up_blocks = nn.ModuleList(_blocks(w, n) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.told = nn.ModuleList(map(Told, widths) if config.noise_map else ())
         self.head = nn.Conv2d(widths[0], 4 * config.channels, 3, padding=1)
         for layer in (self.stem, *self.downs, *self.ups):
             _keep_scale(layer, "linear")
         _keep_scale(self.head, "linear", 0.1)  # start near "there is no noise"
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """X (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1] where the config has a noise map."""
-        h = x - 0.5
+        """X (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1], or UNTOLD, for nets that may be told the noise level."""
+        levels: list[Tensor | float] = [0.0] * len(self.config.widths)
         if sigma is not None:
-            h = torch.cat([h, sigma[:, None, None, None].expand(-1, 1, x.shape[2], x.shape[3])], 1)
-        h = self.stem(h)
+            levels = [told(sigma) for told in self.told]
+        h = self.stem(x - 0.5) + levels[0]
         skips = []
-        for blocks, down in zip(self.down_blocks, self.downs, strict=True):
+        for blocks, down, level in zip(self.down_blocks, self.downs, levels[1:], strict=True):
             h = blocks(h)
             skips.append(h)
-            h = down(h)
+            h = down(h) + level
         h = self.middle(h)
         for up, blocks in zip(reversed(self.ups), reversed(self.up_blocks), strict=True):
             h = blocks(F.interpolate(up(h), scale_factor=2, mode="nearest") + skips.pop())

@@ -15,13 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from denoise_cli.card import UNTOLD
 from denoise_cli.corrupt import Chain
+from denoise_cli.corrupt.pictures import Quantise
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.media import image
-from denoise_cli.train.stream import Stream
+from denoise_cli.train.stream import Pair, Stream
 
 BUDGET = 4 << 30  # bytes of decoded pictures that are kept in memory
 DECODERS = 4  # pictures decoded at once
+TOLD = 0.5  # share of the samples whose noise level a net hears that may be told it
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in "L" of Pillow and rgb2gray
 
 
@@ -99,7 +102,8 @@ def is_gray(picture: np.ndarray) -> bool:
 class Patches(Stream[Batch]):
     """Random crops, in the eight orientations if `augment`, each picture equally likely.
 
-    `noise` corrupts them on the device. `gray` is the share of samples that a colour model sees as one gray
+    `noise` corrupts them on the device; with `told`, half of them come with its level, the root mean square of what
+    it was before it was clipped and rounded. `gray` is the share of samples that a colour model sees as one gray
     channel, three times.
     Pictures smaller than the patch are mirrored up to it.
     """
@@ -115,8 +119,9 @@ class Patches(Stream[Batch]):
         seed: int,
         gray: float = 0.0,
         augment: bool = True,
+        told: bool = False,
     ):
-        self.noise = noise
+        self.noise, self.told = noise, told
         self.pictures = [_at_least(p, patch) for p in pictures]
         self.patch, self.batch_size, self.seed, self.gray = patch, batch_size, seed, gray
         self.augment = augment
@@ -141,21 +146,31 @@ class Patches(Stream[Batch]):
             grays.append(gray)
         return Batch(np.stack(samples), np.array(grays).reshape(-1, 1, 1, 1))
 
-    def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> Pair:
         clean, gray = _onto(batch, device)
-        return self._noised(clean, gray, generator), clean
+        noisy, level = self._noised(clean, gray, generator)
+        return Pair(noisy, clean, level)
 
     def attacked(
         self, batch: Batch, device: torch.device, generator: torch.Generator, attack: Callable[..., Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Pair:
         clean, gray = _onto(batch, device)
         # What was attacked is a picture still; it is the noise that may leave [0, 1].
-        return self._noised(attack(clean, gray=gray).clip(0, 1), gray, generator), clean
+        noisy, level = self._noised(attack(clean, gray=gray).clip(0, 1), gray, generator)
+        return Pair(noisy, clean, level)
 
-    def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> Tensor:
-        noisy = self.noise(x, generator)
+    def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Noisy pictures, and the level of the noise of each, as far as the net is told."""
+        noisy, exact = x, x
+        for part in self.noise.parts:
+            noisy = part(noisy, generator)
+            exact = exact if isinstance(part, Quantise) else noisy
         # A gray picture has one noise, not three: its channels stay equal.
-        return torch.where(gray, noisy[:, :1], noisy)
+        noisy, exact = (torch.where(gray, y[:, :1], y) for y in (noisy, exact))
+        if not self.told:
+            return noisy, None
+        level = (exact - x).square().flatten(1).mean(1).sqrt()
+        return noisy, torch.where(torch.rand(len(x), generator=generator, device=x.device) < TOLD, level, UNTOLD)
 
 
 def _onto(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

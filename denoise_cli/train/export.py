@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from denoise_cli.card import LATENT, METADATA_KEY, ModelCard
+from denoise_cli.card import LATENT, METADATA_KEY, UNTOLD, ModelCard
 from denoise_cli.errors import TrainingError
 from denoise_cli.media.files import Replacing
 from denoise_cli.media.layout import TABULAR
@@ -97,8 +97,10 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def _feed(card: ModelCard, x: np.ndarray) -> dict[str, np.ndarray]:
-    sigma = {"sigma": np.full(len(x), 25 / 255, np.float32)} if card.noise_input else {}
-    return {"x": x, **sigma}
+    if not card.noise_input:
+        return {"x": x}
+    # Told and, where that may be, untold.
+    return {"x": np.repeat(x, 2, 0), "sigma": np.array([25 / 255, UNTOLD if card.blind else 0], np.float32)}
 
 
 def _parity(net: nn.Module, session: onnxruntime.InferenceSession, card: ModelCard) -> float:

@@ -61,8 +61,6 @@ def fit(
     keep_apart(paths.all, task.files)
     where = pick_device(device)
     options = task.options.counted(task.count)
-    if options.net.get("noise_map"):
-        raise UsageError("training tells a net no noise level yet: leave --net noise_map out")
     torch.manual_seed(options.seed)
     net = nets.build(options.arch, options.net)
     if getattr(net, "kind", "image") != task.kind:
@@ -170,7 +168,8 @@ def _card(
         name=describe.get("name", "model"),
         kind=task.kind,
         multiple=getattr(net, "multiple", 1),
-        noise_input=bool(options.net.get("noise_map", False)),
+        noise_input=options.told,
+        blind=options.told,
         latent=getattr(net, "latent", 0),
         latent_stride=getattr(net, "latent_stride", 1),
         arch=options.arch,

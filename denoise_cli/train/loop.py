@@ -101,6 +101,11 @@ class Options:
         return replace(self, steps=steps if self.steps is None else min(steps, self.steps))
 
     @property
+    def told(self) -> bool:
+        """Whether the net may be told the noise level."""
+        return bool(self.net.get("noise_map", False))
+
+    @property
     def rate(self) -> float:
         return OPTIMISERS[self.optimiser].lr if self.lr is None else self.lr
 
@@ -172,11 +177,11 @@ def train(
             batch = next(batches)
             _set_lr(state.optimiser, options, state.step, fraction)
             generator.manual_seed(_mix(options.seed, state.step))
-            noisy, clean = pair(batch, device, generator)
+            noisy, clean, level = pair(batch, device, generator)
             if noisy.ndim == 4:  # both, or the loss would walk over one of them in leaps
                 noisy, clean = (x.contiguous(memory_format=layout) for x in (noisy, clean))
             with torch.autocast(device.type, torch.bfloat16, enabled=options.amp):
-                output = perturb.forward(state.net, noisy, options.weight_noise, generator)
+                output = perturb.forward(state.net, noisy, options.weight_noise, generator, level)
             loss = loss_of(output.float(), clean)
             state.optimiser.zero_grad(set_to_none=True)
             loss.backward()

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.train.data import DECODERS
-from denoise_cli.train.stream import Stream
+from denoise_cli.train.stream import Pair, Stream
 
 BUDGET = 2 << 30  # bytes of decoded recordings that are kept in memory, as int16
 
@@ -132,9 +131,9 @@ class Mixtures(Stream[Batch]):
         noisy, clean = (np.stack(side)[:, None].astype(np.float32) for side in zip(*pairs, strict=True))
         return Batch(noisy, clean)
 
-    def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> Pair:
         """(noisy, clean), (B, 1, T) each, on the device; everything was drawn with the batch."""
-        return torch.from_numpy(batch.noisy).to(device), torch.from_numpy(batch.clean).to(device)
+        return Pair(torch.from_numpy(batch.noisy).to(device), torch.from_numpy(batch.clean).to(device))
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One (noisy, clean), (T,) each."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from denoise_cli.train.stream import Stream
+from denoise_cli.train.stream import Pair, Stream
 
 T = TypeVar("T")
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -30,8 +30,10 @@ def gaussian(weight: Tensor, share: float, generator: torch.Generator) -> Tensor
         return noise * (share * weight.square().mean().sqrt())
 
 
-def forward(net: nn.Module, x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """net(x) with Gaussian noise on all parameters, drawn once for the batch; those stored stay untouched.
+def forward(
+    net: nn.Module, x: Tensor, share: float, generator: torch.Generator, level: Tensor | None = None
+) -> Tensor:
+    """net(x), or net(x, level), with Gaussian noise on all parameters, drawn once for the batch; those stored stay.
 
     Backward gives the gradient at the noisy weights, and an optimiser takes it to the clean ones. In expectation
     this adds share^2 / 2 times the sum of rms^2 d^2L/dw^2 to the loss: a preference for flat minima (An 1996, "The
@@ -39,10 +41,11 @@ def forward(net: nn.Module, x: Tensor, share: float, generator: torch.Generator)
     Graves et al. 2013 ("Speech recognition with deep recurrent neural networks") have one a sequence; their
     strength is absolute, 0.075.
     """
+    shown = (x,) if level is None else (x, level)
     if not share:
-        return net(x)
+        return net(*shown)
     noisy = {name: weight + gaussian(weight, share, generator) for name, weight in net.named_parameters()}
-    return torch.func.functional_call(net, noisy, (x,))
+    return torch.func.functional_call(net, noisy, shown)
 
 
 @torch.no_grad()
@@ -65,7 +68,7 @@ def shake(optimiser: torch.optim.Optimizer, share: float, generator: torch.Gener
 
 def pairs(
     stream: Stream[T], net: nn.Module, loss_of: Loss, eps: float, amp: bool = False
-) -> Callable[[T, torch.device, torch.Generator], tuple[Tensor, Tensor]]:
+) -> Callable[[T, torch.device, torch.Generator], Pair]:
     """`stream.pair`, with adversarial inputs where `eps`, in the stream's unit, is above 0.
 
     The attack is on the clean signal and the noise comes after it, as what is to be learnt is to denoise what was

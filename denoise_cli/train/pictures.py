@@ -74,7 +74,9 @@ class Pictures:
         pool = data.load(self.training, self.channels, skip, least=o.patch, seed=o.seed)
         held = data.load(self.validation, self.channels, skip) if self.validation else []
         self.examples = _examples(held, o)
-        self.stream = data.Patches(pool, corrupt.parse(o.noise), o.patch, o.batch_size, o.seed, o.gray, o.augment)
+        self.stream = data.Patches(
+            pool, corrupt.parse(o.noise), o.patch, o.batch_size, o.seed, o.gray, o.augment, o.told
+        )
 
     def card(self) -> dict[str, Any]:
         return {"channels": self.channels, "noise": self.options.noise}

@@ -40,12 +40,11 @@ RANGES = {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
 class _Calibration(quantization.CalibrationDataReader):
     """Noisy patches, as onnxruntime wants to be given them."""
 
-    def __init__(self, patches: Iterator[np.ndarray]):
+    def __init__(self, patches: Iterator[dict[str, np.ndarray]]):
         self.patches = patches
 
     def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
-        patch = next(self.patches, None)
-        return None if patch is None else {"x": patch}
+        return next(self.patches, None)
 
 
 def quantise(
@@ -59,7 +58,7 @@ def quantise(
     file = ModelFile.read(model)
     card, graph = file.card, onnx.load_from_string(file.data)
     convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
-    if card.kind != "image" or card.noise_input:
+    if card.kind != "image" or (card.noise_input and not card.blind):
         raise ModelError(f"{model}: only blind models for pictures can be quantised yet")
     if card.precision != "float" or len(convolutions) < 3:
         raise ModelError(f"{model}: not a float model of three convolutions or more")
@@ -88,8 +87,10 @@ def quantise(
     return card
 
 
-def _patches(card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]) -> Iterator[np.ndarray]:
-    """(1, C, SIDE, SIDE) each, with the noise that the model was trained on."""
+def _patches(
+    card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]
+) -> Iterator[dict[str, np.ndarray]]:
+    """What the model is fed: (1, C, SIDE, SIDE) each, with the noise of its training, and the level or none."""
     paths = tasks.listing(clean, media.IMAGE_SUFFIXES)
     if not paths:
         raise TrainingError(f"{clean}: no pictures to take ranges from")
@@ -99,11 +100,14 @@ def _patches(card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]
         pool = data.load(read, card.channels, tasks.skipping(say), least=SIDE, seed=seed)
     except TrainingError:  # it speaks of training
         raise TrainingError(f"{clean}: no picture that can be read to take ranges from") from None
-    stream = data.Patches(pool, corrupt.parse(card.noise), SIDE, 1, seed, GRAY if card.channels == 3 else 0.0)
+    gray = GRAY if card.channels == 3 else 0.0
+    stream = data.Patches(pool, corrupt.parse(card.noise), SIDE, 1, seed, gray, told=card.noise_input)
     generator = torch.Generator()
     for step in range(PATCHES):
         generator.manual_seed(seed + step)
-        yield stream.pair(stream.batch(step), torch.device("cpu"), generator)[0].contiguous().numpy()
+        pair = stream.pair(stream.batch(step), torch.device("cpu"), generator)
+        feed = {"x": pair.noisy.contiguous().numpy()}
+        yield feed if pair.level is None else {**feed, "sigma": pair.level.float().numpy()}
 
 
 @contextlib.contextmanager

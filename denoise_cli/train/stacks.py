@@ -30,7 +30,7 @@ class Whole(data.Patches):
     def __init__(self, pixels: np.ndarray, options: Options):
         self.noise = corrupt.parse(options.noise)
         self.pixels, self.batch_size, self.seed = pixels, options.batch_size, options.seed
-        self.augment, self.gray = options.augment, options.gray
+        self.augment, self.gray, self.told = options.augment, options.gray, options.told
         self.alike = np.all(pixels == pixels[:, :1], axis=(1, 2, 3))  # (N,): gray, however many channels
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 

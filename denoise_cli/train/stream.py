@@ -5,12 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 T = TypeVar("T")
+
+
+class Pair(NamedTuple):
+    """What a net is shown, and what it should give."""
+
+    noisy: Tensor
+    clean: Tensor
+    level: Tensor | None = None  # (B,), that of the noise, or UNTOLD; for nets that may be told it
 
 
 class Stream(Generic[T]):
@@ -22,19 +30,19 @@ class Stream(Generic[T]):
         """The batch of this step: a pure function of it and of what the stream was made with."""
         raise NotImplementedError
 
-    def pair(self, batch: T, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def pair(self, batch: T, device: torch.device, generator: torch.Generator) -> Pair:
         """(noisy, clean) on the device; what is random here comes from `generator`."""
         raise NotImplementedError
 
     def attacked(
         self, batch: T, device: torch.device, generator: torch.Generator, attack: Callable[..., Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Pair:
         """`pair`, where `attack` has changed the clean signal before the noise came; the target stays clean.
 
         As it stands it is for noise that is added, whatever the signal is.
         """
-        noisy, clean = self.pair(batch, device, generator)
-        return noisy + (attack(clean) - clean), clean
+        noisy, clean, level = self.pair(batch, device, generator)
+        return Pair(noisy + (attack(clean) - clean), clean, level)
 
     def judged(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of (output, clean side of a pair), from one of values in the unit of the loss."""

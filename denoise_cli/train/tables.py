@@ -28,7 +28,7 @@ from denoise_cli.signal import Header
 from denoise_cli.train import tasks
 from denoise_cli.train.loop import Options
 from denoise_cli.train.scale import Scale, narrow
-from denoise_cli.train.stream import Stream
+from denoise_cli.train.stream import Pair, Stream
 
 NOISE: dict[Tabular, str] = {
     "table": "masking:amount=0.1-0.5",
@@ -74,11 +74,11 @@ class Samples(Stream[np.ndarray]):
         part = x[:, start : start + self.length]
         return np.pad(part, ((0, 0), (0, self.length - part.shape[1])), constant_values=np.nan)
 
-    def pair(self, batch: np.ndarray, device: torch.device, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def pair(self, batch: np.ndarray, device: torch.device, generator: torch.Generator) -> Pair:
         z = torch.from_numpy(batch).to(device)
         noisy = self.noise.on_table(as_columns(z), generator).reshape(z.shape)
         mean, std = self.scale.shaped(self.axes, device)
-        return noisy * std + mean, z * std + mean
+        return Pair(noisy * std + mean, z * std + mean)
 
     def judged(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
         """In standard deviations, over the values whose clean side is known."""

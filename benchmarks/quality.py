@@ -1,6 +1,9 @@
 """PSNR and SSIM of a shipped model on the denoising papers' test sets, those in gray only of a model for gray.
 
     python benchmarks/quality.py DATA [--model gray] [--precision auto] [--only cbsd68] [--first N] [--ensemble 8]
+    python benchmarks/quality.py DATA --model image --told
+
+--told tells the model the level of the noise, as --std does; without, it has to find it.
 
 --stamp writes the printed figures into the model's card (needs the onnx package).
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 
 from denoise_cli import denoise, evaluate
@@ -43,11 +47,12 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=None, help="only so many pictures of each set")
     parser.add_argument("--only", choices=SETS)
     parser.add_argument("--ensemble", type=int, default=1)
+    parser.add_argument("--told", action="store_true")
     parser.add_argument("--stamp", action="store_true")
     arguments = parser.parse_args()
     if arguments.stamp and arguments.ensemble != 1:
         parser.error("a card tells what the model does alone: --stamp goes without --ensemble")
-    options = denoise.Options(ensemble=arguments.ensemble)
+    told = "told" if arguments.told else "blind"
     session = Session(choose(arguments.model, arguments.precision, "cpu"), "cpu")
     print(f"{session.path.name}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
     figures: dict[str, str] = {}
@@ -62,14 +67,15 @@ def main() -> None:
             began, cells = time.perf_counter(), []
             for level in LEVELS:
                 noise = parse(f"gaussian:std={level}")
-                scored = evaluate.evaluate(
-                    matched, lambda noisy: denoise.signal(noisy, session, options), noise, clip=clip
-                )
+                options = denoise.Options(ensemble=arguments.ensemble, std=level if arguments.told else None)
+                denoised = partial(denoise.signal, session=session, options=options)
+                scored = evaluate.evaluate(matched, denoised, noise, clip=clip)
                 mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")
-            figures[f"{name} PSNR at sigma 15 / 25 / 50, {label} input"] = " / ".join(c.split()[0] for c in cells)
+            about = f"{label} input" + (", told" if arguments.told else "")
+            figures[f"{name} PSNR at sigma 15 / 25 / 50, {about}"] = " / ".join(c.split()[0] for c in cells)
             seconds = time.perf_counter() - began
-            line = f"{name:8} {'this model, blind, ' + label:38} " + " / ".join(cells)
+            line = f"{name:8} {f'this model, {told}, {label}':38} " + " / ".join(cells)
             print(f"{line}   [{len(matched)} files, {seconds:.0f} s]", flush=True)
     if arguments.stamp:
         stamp(session.path, figures)

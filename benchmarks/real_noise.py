@@ -1,9 +1,13 @@
 """PSNR on photographs with the noise of real cameras, and of clean pictures that should come back as they are.
 
     python benchmarks/real_noise.py DATA [--model image ...] [--precision auto] [--stamp]
+    python benchmarks/real_noise.py DATA --told 2 5 8 12
+
+--told scores a model that may be told the level, as --std does: for each level, and for the one of them that is
+best for each picture, which a user would find by looking.
 
 DATA/images/test holds polyu, pairs NAME_real.JPG (noisy) and NAME_mean.JPG (the mean of many exposures), and set12,
-bsd68 and cbsd68. No level is told to the model. Outputs are rounded to 8 bits.
+bsd68 and cbsd68. Outputs are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -43,6 +47,16 @@ def camera(session: Session, files: Sequence[tuple[Path, Path]]) -> tuple[float,
     return float(np.mean(before)), float(np.mean(after)), float(change.min()), int((change < -HARM).sum())
 
 
+def told(session: Session, files: Sequence[tuple[Path, Path]], levels: Sequence[float]) -> np.ndarray:
+    """PSNR told each of the levels, (pairs, levels); the first level is that of nobody knows."""
+    scores = []
+    for noisy, mean in files:
+        x, clean = image.read(noisy).data, image.read(mean).data
+        asked = [denoise.Options(std=None if level < 0 else level) for level in (-1, *levels)]
+        scores.append([psnr(rounded(denoise.array(x, session, options)), clean) for options in asked])
+    return np.array(scores)
+
+
 def clean(session: Session, files: Sequence[Path]) -> tuple[float, float]:
     """Mean and lowest PSNR of clean pictures after the model, before rounding: which would hide small changes."""
     scores = []
@@ -57,12 +71,23 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", nargs="+", default=["image"])
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--told", nargs="+", type=float, metavar="STD")
     parser.add_argument("--stamp", action="store_true", help="write the figures into the card")
     arguments = parser.parse_args()
     root = arguments.data / "images" / "test"
     for model in arguments.model:
         session = Session(choose(model, arguments.precision, "cpu"), "cpu")
         files = pairs(root / "polyu")
+        if arguments.told:
+            scores = told(session, files, arguments.told)
+            labels = ["untold", *(f"told {level:g}" for level in arguments.told)]
+            means = ", ".join(f"{label} {mean:.2f}" for label, mean in zip(labels, scores.mean(0), strict=True))
+            best = scores[:, 1:].max(1).mean()
+            print(
+                f"{session.path.name}: polyu, {len(files)} pairs: {means}, best per picture {best:.2f} dB",
+                flush=True,
+            )
+            continue
         before, after, worst, harmed = camera(session, files)
         print(
             f"{session.path.name}: polyu, {len(files)} pairs: {before:.2f} -> {after:.2f} dB; worst change "

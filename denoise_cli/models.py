@@ -68,8 +68,11 @@ class Models:
         kinds: Iterable[str] = (),
         on_open: Callable[[Session], None] = lambda session: None,
         spread: Callable[[Header, ModelCard], int] = lambda header, card: 1,
+        told: bool = False,
     ):
         """`kinds` are those of the files that will come, as far as known.
+
+        With `told`, a file gets a model that may be told the noise level, if any for its kind may.
 
         `spread` says how many threads share a call, by the header of the first file that a model serves.
 
@@ -82,17 +85,21 @@ class Models:
         self._precision, self._paths = precision, {name: choose(name, precision, device) for name in names}
         self._opened: dict[str, Session] = {}
         self._served: set[str] = set()
+        self._told = [name for name, path in self._paths.items() if told and ModelFile.read(path).card.noise_input]
         self.only = None if model is None else self._session(model)
 
     def open(self) -> None:
         """Open now whatever the kinds of files could need, so that no clock that runs later counts it."""
-        for name in self._paths:
+        for name in self._told or self._paths:
             self._session(name)
 
     def __call__(self, header: Header) -> Session:
         if self.only is not None:
             return self.only
-        session = self._session(shipped.default(header), header)
+        name = shipped.default(header)
+        if self._told and name not in self._told:
+            name = next((other for other in self._told if other in shipped.FOR[header.kind]), name)
+        session = self._session(name, header)
         self._served.add(session.card.name)
         return session
 

@@ -172,7 +172,7 @@ def evaluate(
     names = _metrics(metrics, kinds, quiet)
     if threshold is not None:
         _check_threshold(threshold[0], kinds, names)
-    models = None if baseline else Models(model, precision, device, kinds)
+    models = None if baseline else Models(model, precision, device, kinds, told=std is not None)
     denoiser = None if models is None else _denoiser(models, settings)
 
     rows: list[AnyRow] = []

@@ -180,7 +180,7 @@ def run(
     def spread(header: Header, card: ModelCard) -> int:
         return denoise.spread(header, card, settings) if len(todo) == 1 else 1
 
-    models = Models(model, precision, device, kinds, opened, spread)
+    models = Models(model, precision, device, kinds, opened, spread, told=std is not None)
     if std is not None or flag_anomalies:
         models.open()  # what no model of ours takes is refused before an output folder is made
     began = time.perf_counter()

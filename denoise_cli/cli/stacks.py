@@ -51,7 +51,8 @@ def evaluate(asked: Asked) -> int:
     denoiser, name = None, "noisy"
     both = library.pair(asked.noisy, asked.clean)
     if not asked.baseline:
-        session = Models(asked.model, asked.precision, asked.device)(both.clean.header)
+        header, told = both.clean.header, asked.settings.std is not None
+        session = Models(asked.model, asked.precision, asked.device, [header.kind], told=told)(header)
         stacks.check(session, asked.settings)
         name = session.card.name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pyvips
 from conftest import ROOT, denoise, read_png, scene, write_png
 from PIL import Image
 
-from denoise_cli import pictures
+from denoise_cli import pictures, shipped
 from denoise_cli.errors import printable
 
 TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
@@ -279,6 +280,20 @@ def test_a_blind_model_takes_no_std(run, command, folder, sigma_model):
     done = command("run", folder, "--std", 25)  # the models that ship are blind
     assert (done.code, "blind" in done.err) == (2, True)
     assert not folder.with_name("photos.denoised").exists()
+
+
+def test_with_std_a_file_gets_a_model_that_may_be_told(
+    command, folder, tmp_path, monkeypatch, sigma_model, gray_model
+):
+    for name, model in (("image", sigma_model), ("gray", gray_model)):
+        shutil.copy(model, tmp_path / f"{name}.onnx")
+    monkeypatch.setattr(shipped, "FOLDERS", (tmp_path,))
+    done = command("run", folder, "--std", 25, "--report", tmp_path / "r.json")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "r.json").read_text())["model"] == "sigma"
+    done = command("run", folder / "gray.png", "--report", tmp_path / "s.json")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "s.json").read_text())["model"] == "gray"
 
 
 def test_an_output_folder_that_is_a_file_is_refused(run, folder, tmp_path):

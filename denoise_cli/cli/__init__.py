@@ -1,6 +1,7 @@
 """The command line: parse, call one library function, render, exit code. The only place that exits.
 
-Importing this loads Typer and nothing heavier; each command imports what it needs in its body.
+Importing this loads Typer and nothing heavier. A command is imported when it is called, and imports what it needs
+in its body.
 """
 
 from __future__ import annotations
@@ -13,34 +14,18 @@ import typer
 
 from denoise_cli import __version__
 from denoise_cli.cli import screen, streams
-from denoise_cli.cli.corrupt import corrupt
-from denoise_cli.cli.encode import decode, encode
-from denoise_cli.cli.evaluate import evaluate
-from denoise_cli.cli.propagate import propagate
-from denoise_cli.cli.quantise import quantise
-from denoise_cli.cli.run import run
-from denoise_cli.cli.train import train
+from denoise_cli.cli.commands import Group
 from denoise_cli.errors import DenoiseError
 
 app = typer.Typer(
     name="denoise",
+    cls=Group,
     help="Clean pictures, recordings and tables with denoising autoencoders; make noise, train models, measure.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help starts in half the time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The list of commands shows 60 characters of each.
-app.command("corrupt", short_help="Add noise to clean files.")(corrupt)
-app.command("train", short_help="Train a model on clean files of yours.")(train)
-app.command("run", short_help="Clean files, whole folders or a pipe.")(run)
-app.command("denoise", hidden=True)(run)
-app.command("eval", short_help="Measure quality and speed; find anomalies.")(evaluate)
-app.command("propagate", short_help="What noise becomes in the layers of a network.")(propagate)
-app.command("encode", short_help="Pictures to latent arrays.")(encode)
-app.command("decode", short_help="Latent arrays back to pictures.")(decode)
-app.command("quantise", short_help="The int8 form of a model, for faster processors.")(quantise)
-app.command("quantize", hidden=True)(quantise)
 
 
 def _version(wanted: bool) -> None:

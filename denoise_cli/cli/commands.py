@@ -1,0 +1,70 @@
+"""The commands by name; each is imported when somebody wants it, for a list of them needs none."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import typer
+import typer.core
+import typer.main
+
+
+class Command(NamedTuple):
+    about: str  # the list of commands shows 60 characters of it
+    function: str  # in the module of this package that has its name, unless `module` says another
+    module: str = ""
+    hidden: bool = False  # a second spelling
+
+
+RUN, QUANTISE = "Clean files, whole folders or a pipe.", "The int8 form of a model, for faster processors."
+COMMANDS = {
+    "corrupt": Command("Add noise to clean files.", "corrupt"),
+    "train": Command("Train a model on clean files of yours.", "train"),
+    "run": Command(RUN, "run"),
+    "denoise": Command(RUN, "run", hidden=True),
+    "eval": Command("Measure quality and speed; find anomalies.", "evaluate"),
+    "propagate": Command("What noise becomes in the layers of a network.", "propagate"),
+    "encode": Command("Pictures to latent arrays.", "encode"),
+    "decode": Command("Latent arrays back to pictures.", "decode", "encode"),
+    "quantise": Command(QUANTISE, "quantise"),
+    "quantize": Command(QUANTISE, "quantise", hidden=True),
+}
+
+
+class _Loaded(Mapping[str, Any]):
+    """Name -> what Typer makes of the command."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            command = COMMANDS[name]
+            module = importlib.import_module(f"denoise_cli.cli.{command.module or command.function}")
+            one = typer.Typer(add_completion=False, rich_markup_mode=None)
+            one.command(name, short_help=command.about, hidden=command.hidden)(getattr(module, command.function))
+            self._made[name] = typer.main.get_command(one)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class Group(typer.core.TyperGroup):
+    """All of `COMMANDS`."""
+
+    def __init__(self, **attributes: Any):
+        super().__init__(**{**attributes, "commands": {}})
+        self.commands = _Loaded()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.about) for name, c in COMMANDS.items() if not c.hidden])

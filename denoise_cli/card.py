@@ -20,8 +20,8 @@ from denoise_cli.media.layout import MAX_COLUMNS, TABULAR, Layout
 
 SCHEMA = 1
 METADATA_KEY = "denoise_card"
-PRECISIONS = ("float", "int8")
-MADE_FROM = "quantised_from"  # under `training` of an int8 model: the fingerprint of the float one
+PRECISIONS = ("float", "int8", "fp16")
+MADE_FROM = "quantised_from"  # under `training` of a form in another precision: the fingerprint of the float one
 UNTOLD = -1.0  # a `sigma` that says: nobody knows
 LATENT = "latent"  # the value of a graph that its bottleneck gives, where the card says there is one
 MAX_BYTES = 1 << 20  # a card is a page of text; anything longer is not one
@@ -43,7 +43,7 @@ class ModelCard:
     noise: str = ""  # the corruption it was trained with, as a spec
     latent: int = 0  # channels of the bottleneck, the value `latent` of the graph; 0: it has none
     latent_stride: int = 1  # pixels each way that one cell of the bottleneck covers
-    precision: str = "float"  # of the arithmetic: float, int8
+    precision: str = "float"  # of the arithmetic: one of PRECISIONS
     columns: Sequence[str] = ()  # tables: names of the columns, in the model's order; () where they had none
     mean: Sequence[float] = ()  # tables: of each column; the graph takes and gives the columns' own units, ...
     std: Sequence[float] = ()  # ... so these are for information

@@ -16,24 +16,25 @@ from denoise_cli.signal import Header
 def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
     """The file of a shipped model's name or of a path, in the precision that is asked for.
 
-    ``auto`` takes a shipped model's int8 form on processors that multiply bytes, and never another file than
-    the one a path names, nor one that was made from what the model was before it was trained anew. Raises
-    ModelError where there is no such model, or no such form of it where one is asked for.
+    ``auto`` takes a shipped model's int8 form on processors that multiply bytes and its fp16 form on a GPU; never
+    another file than the one a path names, nor one that was made from what the model was before it was trained
+    anew. Raises ModelError where there is no such model, or no such form of it where one is asked for.
     """
     if precision not in (known := ("auto", *PRECISIONS)):
         raise UsageError(choice("precision", precision, known))
     path = shipped.locate(model)
-    if precision == "float" or (precision == "auto" and (path == Path(model) or not _prefers_bytes(device))):
+    if precision == "float" or (precision == "auto" and path == Path(model)):
         return path
-    if path.stem.endswith(".int8"):  # it is that form already
+    form = _suited(device) if precision == "auto" else precision
+    if form == "float" or path.stem.endswith(f".{form}"):  # it is that form already
         return path
-    other = shipped.variant(path, "int8")
-    if other is None and precision == "int8":
-        raise ModelError(f"{model} has no int8 form; denoise quantise makes one")
+    other = shipped.variant(path, form)
+    if other is None and precision != "auto":
+        raise ModelError(f"{model} has no {form} form; denoise quantise --to {form} makes one")
     if other is not None and not _is_of(other, path):
-        if precision == "int8":
+        if precision != "auto":
             raise ModelError(
-                f"{other} was made from another {path.name}; denoise quantise --overwrite makes it anew"
+                f"{other} was made from another {path.name}; denoise quantise --to {form} --overwrite makes it anew"
             )
         return path
     return other or path
@@ -45,12 +46,12 @@ def _is_of(form: Path, path: Path) -> bool:
     return made_from is None or made_from == ModelFile.read(path).fingerprint
 
 
-def _prefers_bytes(device: str) -> bool:
-    """Whether a model will run on a processor whose integer arithmetic is the faster one."""
+def _suited(device: str) -> str:
+    """The precision in which a model runs fastest there, if it has a form for it."""
     name, _ = parse_device(device)
-    if name == "cuda" or not processor.multiplies_bytes():
-        return False
-    return name == "cpu" or not has_cuda()
+    if name == "cuda" or (name == "auto" and has_cuda()):
+        return "fp16"
+    return "int8" if processor.multiplies_bytes() else "float"
 
 
 class Models:

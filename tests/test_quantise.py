@@ -1,4 +1,4 @@
-"""A model in integers: near its float form, found where it is wanted, refused where it cannot be."""
+"""A model in integers or halves: near its float form, found where it is wanted, refused where it cannot be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import scene, write_png
 
-from denoise_cli import nets, processor, session
+from denoise_cli import models, nets, processor, session
 from denoise_cli.card import ModelCard
 from denoise_cli.cli import main
 from denoise_cli.errors import ModelError, TrainingError, UsageError
@@ -71,6 +71,47 @@ def test_the_file_holds_bytes_and_its_card_says_so(folder):
     )
 
 
+def test_halves_give_what_floats_give_to_a_part_of_a_step(folder, tmp_path):
+    from denoise_cli.train.half import halve
+
+    for name in ("model.onnx", "model.int8.onnx"):
+        shutil.copy(folder / name, tmp_path)
+    assert main(["quantise", str(tmp_path / "model.onnx"), "--to", "fp16", "-q"]) == 0
+    assert (tmp_path / "model.fp16.onnx").stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size
+    card = ModelFile.read(tmp_path / "model.fp16.onnx").card
+    assert (card.precision, card.metrics, card.anomaly, card.halo) == (
+        "fp16", {}, {}, Session(folder / "model.onnx", "cpu").card.halo,
+    )  # fmt: skip
+    x = (scene(64, 64, seed=7) + np.random.default_rng(0).normal(0, 0.1, (3, 64, 64))).clip(0, 1)[None]
+    floats, halves = (Session(choose(str(tmp_path / "model.onnx"), p), "cpu")(x) for p in ("float", "fp16"))
+    assert 0 < np.abs(halves - floats).max() < 1 / 255
+    with pytest.raises(ModelError, match="not a float model for pictures"):
+        halve(tmp_path / "model.int8.onnx", tmp_path / "again.onnx")
+    assert not (tmp_path / "again.onnx").exists()
+
+
+def test_a_net_that_finds_nothing_gives_sixteen_bits_back_from_halves(tmp_path):
+    torch = pytest.importorskip("torch")
+    from denoise_cli.train.export import export
+    from denoise_cli.train.half import halve
+
+    net = nets.build("unet", {"widths": (8,), "blocks": (1,)})
+    with torch.no_grad():
+        net.head.weight.zero_()
+    export(net, ModelCard("still", multiple=net.multiple), tmp_path / "m.onnx")
+    halve(tmp_path / "m.onnx", tmp_path / "m.fp16.onnx")
+    x = (np.arange(3 * 32 * 32, dtype=np.float32) * 21 / 65535).reshape(1, 3, 32, 32)
+    assert np.array_equal(Session(tmp_path / "m.fp16.onnx", "cpu")(x), x)
+
+
+@pytest.mark.parametrize("options", [[], ["clean", "--to", "fp16"]])
+def test_ranges_are_for_integers_alone(folder, capsys, options):
+    line = ["quantise", str(folder / "model.onnx"), *(str(folder / o) if o == "clean" else o for o in options)]
+    assert main([*line, "--overwrite"]) == 2
+    assert "pictures" in capsys.readouterr().err
+    assert not (folder / "model.fp16.onnx").exists()
+
+
 def test_what_cannot_be_quantised_is_refused(folder, tmp_path):
     from denoise_cli.train.quantise import quantise
 
@@ -102,7 +143,9 @@ def test_damaged_pictures_are_left_out_and_where_none_is_left_it_speaks_of_range
     assert capsys.readouterr().err.splitlines() == [skipped]
 
 
-def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeypatch):
+def test_a_path_is_itself_and_a_name_is_what_suits_the_device(folder, tmp_path, monkeypatch):
+    from denoise_cli.train.half import halve
+
     path = str(folder / "model.onnx")
     monkeypatch.setattr(session.shipped, "FOLDERS", (folder,))
     for fast in (True, False):
@@ -113,6 +156,14 @@ def test_a_path_is_itself_and_a_name_is_what_suits_the_processor(folder, monkeyp
         assert choose("model", "float").name == "model.onnx"
         assert choose("model", "auto", "cpu").name == ("model.int8.onnx" if fast else "model.onnx")
     assert session.shipped.names() == ["model"]
+    monkeypatch.setattr(models, "has_cuda", lambda: True)
+    assert choose("model", "auto").name == "model.onnx", "a GPU asks for fp16, and there is none"
+    shutil.copy(folder / "model.onnx", tmp_path / "model.onnx")
+    halve(tmp_path / "model.onnx", tmp_path / "model.fp16.onnx")
+    monkeypatch.setattr(session.shipped, "FOLDERS", (tmp_path,))
+    assert choose("model", "auto").name == choose("model", "auto", "cuda").name == "model.fp16.onnx"
+    assert choose("model", "auto", "cpu").name == "model.onnx"
+    assert choose(str(tmp_path / "model.onnx")).name == "model.onnx"
 
 
 def test_an_int8_form_of_what_the_model_was_before_is_not_taken(folder, tmp_path, monkeypatch):
@@ -140,7 +191,7 @@ def test_a_precision_that_is_not_there_is_never_replaced_by_another(folder, tmp_
     alone = shutil.copy(folder / "model.onnx", tmp_path / "alone.onnx")
     with pytest.raises(ModelError, match="no int8 form"):
         choose(str(alone), "int8")
-    with pytest.raises(UsageError, match="choose from auto, float, int8"):
+    with pytest.raises(UsageError, match="choose from auto, float, int8, fp16"):
         choose(str(alone), "int7")
 
 

@@ -18,7 +18,7 @@ class Command(NamedTuple):
     hidden: bool = False  # a second spelling
 
 
-RUN, QUANTISE = "Clean files, whole folders or a pipe.", "The int8 form of a model, for faster processors."
+RUN, QUANTISE = "Clean files, whole folders or a pipe.", "A model in int8 or fp16, for faster processors or GPUs."
 COMMANDS = {
     "corrupt": Command("Add noise to clean files.", "corrupt"),
     "train": Command("Train a model on clean files of yours.", "train"),

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from denoise_cli import shipped
+from denoise_cli.card import PRECISIONS
 from denoise_cli.cli import screen
 from denoise_cli.cli.options import OnExists
 from denoise_cli.errors import ModelError, UsageError, choice, printable
@@ -66,7 +67,7 @@ def plan(
 def weights(model: str | None, precision: str) -> list[Path]:
     """The files that -m may be read from, for `keep_apart`: the name of a shipped model is no file of that name.
 
-    Where the processor may ask for the int8 form, that one too.
+    Where another precision may be asked for, those forms too.
     """
     if model is None:
         return []
@@ -74,8 +75,11 @@ def weights(model: str | None, precision: str) -> list[Path]:
         path = shipped.locate(model)
     except ModelError:  # said in full when it is opened
         return []
-    other = shipped.variant(path, "int8") if precision == "int8" or path != Path(model) else None
-    return [path] if other is None else [path, other]
+    if precision != "auto":
+        forms: Sequence[str] = (precision,)
+    else:
+        forms = PRECISIONS if path != Path(model) else ()
+    return [path, *(other for form in forms if (other := shipped.variant(path, form)) is not None)]
 
 
 def _check_suffix(jobs: Sequence[files.Job], output: str | None) -> None:

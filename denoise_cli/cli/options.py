@@ -36,7 +36,8 @@ Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or 
 Precision = Annotated[
     str,
     typer.Option(
-        "--precision", help="float, int8, or auto: int8 of a shipped model where the processor is fast at it."
+        "--precision",
+        help="float, int8, fp16, or auto: of a shipped model the form that suits the device, if it has one.",
     ),
 ]
 Batch = Annotated[

@@ -1,7 +1,8 @@
-"""``denoise quantise``: the int8 form of a model."""
+"""``denoise quantise``: a model in another precision."""
 
 from __future__ import annotations
 
+import enum
 import shlex
 import sys
 from pathlib import Path
@@ -14,25 +15,41 @@ from denoise_cli.cli import screen
 from denoise_cli.errors import BackendError, RefusedError, UsageError
 
 
+class To(enum.StrEnum):
+    int8 = "int8"
+    fp16 = "fp16"
+
+
 def quantise(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A float model for pictures: .onnx, or a shipped name.")
     ],
-    clean: Annotated[Path, typer.Argument(metavar="PICTURES", help="A folder of clean pictures, for the ranges.")],
+    clean: Annotated[
+        Path | None,
+        typer.Argument(metavar="PICTURES", help="For int8: a folder of clean ones.", show_default=False),
+    ] = None,
+    to: Annotated[To, typer.Option("--to", help="The precision.", show_choices=True)] = To.int8,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The model to write.", show_default="MODEL.int8.onnx, which run finds"),
+        typer.Option(
+            "-o",
+            "--output",
+            help="The model to write.",
+            show_default="MODEL.int8.onnx, which run finds",
+        ),
     ] = None,
     seed: opt.Seed = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Turn a model into 8-bit integers: two to three times faster on processors with VNNI or dot products.
+    """Turn a model into 8-bit integers, two to three times faster on processors with VNNI or dot products, or, with
+    --to fp16, into half precision, for GPUs.
 
-    denoise run --precision int8 -m MODEL then finds it beside MODEL. It costs quality, the more
-    the fainter the noise: measure both forms with denoise eval.
+    denoise run --precision int8 -m MODEL then finds it beside MODEL, as --precision fp16 does. int8 costs quality,
+    the more the fainter the noise: measure both forms with denoise eval.
     """
     try:
+        from denoise_cli.train.half import halve
         from denoise_cli.train.quantise import quantise as to_int8
     except ImportError as error:
         raise BackendError(f'quantising needs {error.name}; run: pip install "denoise-cli[train]"') from None
@@ -40,7 +57,11 @@ def quantise(
     from denoise_cli import shipped
     from denoise_cli.media.files import check_writable, keep_apart
 
-    target = output or Path(model).with_suffix(".int8.onnx")  # of a shipped name: in the working folder
+    if to is To.int8 and clean is None:
+        raise UsageError("int8 takes its ranges from pictures: denoise quantise MODEL PICTURES")
+    if to is To.fp16 and clean is not None:
+        raise UsageError("fp16 needs no pictures: denoise quantise MODEL --to fp16")
+    target = output or Path(model).with_suffix(f".{to.value}.onnx")  # of a shipped name: in the working folder
     source = shipped.locate(model)
     if target.suffix != ".onnx":
         raise UsageError(f"-o {target}: a model is an .onnx file")
@@ -49,8 +70,10 @@ def quantise(
         raise RefusedError(f"{target} is there already; --overwrite replaces it")
     check_writable([target])
     command = shlex.join(["denoise", *sys.argv[1:]])
-    to_int8(source, clean, target, seed=seed, command=command, say=screen.say)
+    if clean is None:
+        halve(source, target, command=command)
+    else:
+        to_int8(source, clean, target, seed=seed, command=command, say=screen.say)
     if not quiet:
-        screen.say(
-            f"{target}: {target.stat().st_size / 1e6:.1f} MB in int8; {source.stat().st_size / 1e6:.1f} in float"
-        )
+        size, before = (path.stat().st_size / 1e6 for path in (target, source))
+        screen.say(f"{target}: {size:.1f} MB in {to.value}; {before:.1f} in float")

@@ -52,7 +52,6 @@ def quantise(
 ) -> ModelCard:
     """Write the int8 form of `model` to `output`; ranges from the pictures in `clean`. Returns its card.
 
-    Metrics and a threshold for anomalies are left out of the card: they are not those of the int8 model.
     Raises ModelError for what is not a model for pictures in float, TrainingError where no picture can be read.
     """
     file = ModelFile.read(model)
@@ -72,14 +71,23 @@ def quantise(
             nodes_to_exclude=[convolutions[0], convolutions[-1]], extra_options=RANGES,
         )  # fmt: skip
         result = onnx.load(quantised)
-    del result.metadata_props[:]
-    training = {**card.training, MADE_FROM: file.fingerprint}
+    return write_form(result, file, "int8", output, command)
+
+
+def write_form(graph: onnx.ModelProto, file: ModelFile, precision: str, output: Path, command: str) -> ModelCard:
+    """Write `graph`, made from the float model `file`, with a card that says so; returns the card.
+
+    Metrics and a threshold for anomalies are left out of it: they are not those of this form.
+    """
+    training = {**file.card.training, MADE_FROM: file.fingerprint}
     card = dataclasses.replace(
-        card, precision="int8", metrics={}, anomaly={}, training=training, command=command or card.command
-    )
-    entry = result.metadata_props.add()
+        file.card, precision=precision, metrics={}, anomaly={}, training=training,
+        command=command or file.card.command,
+    )  # fmt: skip
+    del graph.metadata_props[:]
+    entry = graph.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
-    written = result.SerializeToString()
+    written = graph.SerializeToString()
     ModelFile.parse(written, output)  # what could not be opened afterwards is not written
     with Replacing(output) as target:
         target.file.write(written)

@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--told", nargs="+", type=float, metavar="STD")
     parser.add_argument("--stamp", action="store_true", help="write the figures into the card")
     arguments = parser.parse_args()
+    if arguments.told and arguments.stamp:
+        parser.error("a card has no place for what --told prints")
     root = arguments.data / "images" / "test"
     for model in arguments.model:
         session = Session(choose(model, arguments.precision, "cpu"), "cpu")

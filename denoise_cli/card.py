@@ -39,7 +39,7 @@ class ModelCard:
     multiple: int = 1  # height and width, or the number of samples, must be multiples of this
     halo: int = 0  # pixels or samples of context beyond which nothing changes a result: crops by it are exact
     noise_input: bool = False  # takes a second input `sigma`, (N,) float32 in [0, 1]
-    blind: bool = False  # with it: may be told UNTOLD, and then finds the level itself
+    noise_optional: bool = False  # `sigma` may be UNTOLD: the model then finds the level itself
     noise: str = ""  # the corruption it was trained with, as a spec
     latent: int = 0  # channels of the bottleneck, the value `latent` of the graph; 0: it has none
     latent_stride: int = 1  # pixels each way that one cell of the bottleneck covers
@@ -76,8 +76,9 @@ class ModelCard:
         stride = self.latent_stride
         check(_whole(stride, 1, 1024), f"latent_stride must be 1..1024, not {shown(stride)}")
         check(self.precision in PRECISIONS, f"unknown precision {shown(self.precision)}")
-        for flag in ("noise_input", "blind"):
+        for flag in ("noise_input", "noise_optional"):
             check(isinstance(getattr(self, flag), bool), f"{flag} must be true or false")
+        check(self.noise_input or not self.noise_optional, "noise_optional without noise_input")
         check(self.kind != "audio" or self.rate is not None, "a model for recordings needs a rate")
         for text in ("name", "noise", "arch", "command", "data", "licence", "created_with"):
             value = getattr(self, text)

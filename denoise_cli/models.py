@@ -82,35 +82,54 @@ class Models:
         """
         has_cuda(device)
         self._device, self._on_open, self._spread = device, on_open, spread
-        names = [model] if model is not None else [name for kind in kinds for name in shipped.FOR.get(kind, ())]
+        self._told, self._kinds = told, list(kinds)
+        names = [model] if model is not None else [n for kind in self._kinds for n in shipped.FOR.get(kind, ())]
         self._precision, self._paths = precision, {name: choose(name, precision, device) for name in names}
         self._opened: dict[str, Session] = {}
         self._served: set[str] = set()
-        self._told = [name for name, path in self._paths.items() if told and ModelFile.read(path).card.noise_input]
         self.only = None if model is None else self._session(model)
 
     def open(self) -> None:
         """Open now whatever the kinds of files could need, so that no clock that runs later counts it."""
-        for name in self._told or self._paths:
-            self._session(name)
+        for kind in self._kinds if self.only is None else ():
+            for name in self._fit(kind):
+                self._session(name)
 
     def __call__(self, header: Header) -> Session:
         if self.only is not None:
             return self.only
         name = shipped.default(header)
-        if self._told and name not in self._told:
-            name = next((other for other in self._told if other in shipped.FOR[header.kind]), name)
-        session = self._session(name, header)
+        fit = self._fit(header.kind)
+        session = self._session(name if name in fit else fit[0], header)
         self._served.add(session.card.name)
         return session
 
+    def _fit(self, kind: str) -> list[str]:
+        """The models for a kind of files; where the noise level is told, those of them that take it, if any do."""
+        names = list(shipped.FOR.get(kind, ()))
+        if not self._told:
+            return names
+        return [name for name in names if ModelFile.read(self._path(name)).card.noise_input] or names
+
+    def _path(self, name: str) -> Path:
+        if name not in self._paths:
+            self._paths[name] = choose(name, self._precision, self._device)
+        return self._paths[name]
+
     def _session(self, name: str, header: Header | None = None) -> Session:
         if name not in self._opened:
-            file = tried(self._paths.get(name) or choose(name, self._precision, self._device))
-            threads = 1 if header is None else self._spread(header, file.card)
-            self._opened[name] = Session(file, self._device, threads)
-            self._on_open(self._opened[name])
+            session = self._start(self._path(name), header)
+            if session.fell_back and self._precision == "auto":  # the form for a GPU is not the one for a processor
+                suited = choose(name, "auto", "cpu")
+                session = session if suited == session.path else self._start(suited, header, "cpu")
+            self._opened[name] = session
+            self._on_open(session)
         return self._opened[name]
+
+    def _start(self, path: Path, header: Header | None, device: str | None = None) -> Session:
+        file = tried(path)
+        threads = 1 if header is None else self._spread(header, file.card)
+        return Session(file, device or self._device, threads)
 
     @property
     def names(self) -> str:

@@ -141,7 +141,7 @@ class Session:
         """
         feed = {"x": np.ascontiguousarray(x, dtype=np.float32)}
         if self.card.noise_input:
-            level = (UNTOLD if self.card.blind else 0.0) if sigma is None else sigma
+            level = (UNTOLD if self.card.noise_optional else 0.0) if sigma is None else sigma
             feed["sigma"] = np.full(len(x), level, np.float32)
         here = threading.get_ident()
         options = self._running[here] = self._runtime.RunOptions()
@@ -226,6 +226,8 @@ def rehearse(data: bytes) -> str:
     try:
         session = Session(ModelFile.parse(data, _UNNAMED), "cpu")
         session(_example(session.card), sigma=0.1)
+        if session.card.noise_optional:
+            session(_example(session.card))
     except (MemoryError, OutOfMemory):
         return "needs more memory than a model of its size should"
     except ModelError as error:

@@ -69,12 +69,15 @@ class Options:
         """Raise UsageError, or ModelError for a threshold that is missing, where a model does not go with them."""
         if self.std is not None and not card.noise_input:
             raise UsageError(f'model "{card.name}" is blind: it finds the noise level itself and takes no --std')
-        if self.std is None and card.noise_input and not card.blind:
+        if self.std is None and card.noise_input and not card.noise_optional:
             raise UsageError(f'model "{card.name}" must be told the noise level: give --std')
         if self.flag and not card.anomaly:
             raise ModelError(
                 f'model "{card.name}" has no threshold for anomalies; denoise eval --anomaly --store gives it one'
             )
+        if self.flag and self.std != (told := card.anomaly.get("std")):
+            how = "no --std" if told is None else f"--std {told}"
+            raise UsageError(f'the threshold of model "{card.name}" was found with {how}: judge with that')
 
 
 def threads_of(options: Options) -> int:

@@ -20,6 +20,7 @@ def purpose(card: ModelCard) -> str:
     if card.kind == "audio":
         return f"Recordings of any rate and any number of channels, heard at {card.rate} Hz"
     told = "told the noise level" if card.noise_input else "blind"
+    told = "blind or told the noise level" if card.noise_optional else told
     return f"{'Colour and gray' if card.channels == 3 else 'Gray'} pictures, {told}"
 
 

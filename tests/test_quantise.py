@@ -17,6 +17,7 @@ from denoise_cli.errors import ModelError, TrainingError, UsageError
 from denoise_cli.model_file import ModelFile, with_card
 from denoise_cli.models import choose
 from denoise_cli.session import Session
+from denoise_cli.signal import Header
 
 CARD = ModelCard(
     "tiny",
@@ -102,6 +103,44 @@ def test_a_net_that_finds_nothing_gives_sixteen_bits_back_from_halves(tmp_path):
     halve(tmp_path / "m.onnx", tmp_path / "m.fp16.onnx")
     x = (np.arange(3 * 32 * 32, dtype=np.float32) * 21 / 65535).reshape(1, 3, 32, 32)
     assert np.array_equal(Session(tmp_path / "m.fp16.onnx", "cpu")(x), x)
+
+
+def test_the_bottleneck_of_halves_is_float_and_propagate_looks_into_floats(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    from denoise_cli.halves import Halves
+    from denoise_cli.train.export import export
+    from denoise_cli.train.half import halve
+
+    torch.manual_seed(0)
+    net = nets.build("conv-dae", {"channels": 1, "width": 4})
+    card = ModelCard("c", channels=1, multiple=4, latent=net.latent, latent_stride=net.latent_stride)
+    export(net, card, tmp_path / "m.onnx")
+    halve(tmp_path / "m.onnx", tmp_path / "m.fp16.onnx")
+    x = scene(16, 16, 1)[None]
+    whole, halves = (Halves(tmp_path / name, "cpu") for name in ("m.onnx", "m.fp16.onnx"))
+    assert np.abs(whole.encode(x) - halves.encode(x)).max() < 0.01
+    write_png(tmp_path / "x.png", x[0])
+    assert main(["propagate", str(tmp_path / "m.fp16.onnx"), str(tmp_path / "x.png"), "--std", "9"]) == 2
+    assert "half precision" in capsys.readouterr().err
+
+
+def test_where_the_gpu_cannot_be_opened_the_form_for_it_is_not_taken(folder, tmp_path, monkeypatch):
+    from denoise_cli.train.half import halve
+
+    class FellBack(Session):
+        def __init__(self, file, device, threads):
+            super().__init__(file, "cpu", threads)
+            self.fell_back = device != "cpu"
+
+    shutil.copy(folder / "model.onnx", tmp_path / "image.onnx")
+    halve(tmp_path / "image.onnx", tmp_path / "image.fp16.onnx")
+    monkeypatch.setattr(session.shipped, "FOLDERS", (tmp_path,))
+    monkeypatch.setattr(models, "has_cuda", lambda *device: True)
+    monkeypatch.setattr(processor, "multiplies_bytes", lambda: False)
+    assert choose("image").name == "image.fp16.onnx"
+    monkeypatch.setattr(models, "Session", FellBack)
+    served = models.Models(None)(Header.picture((3, 8, 8)))
+    assert served.path.name == "image.onnx"
 
 
 @pytest.mark.parametrize("options", [[], ["clean", "--to", "fp16"]])

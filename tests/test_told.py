@@ -12,7 +12,8 @@ from conftest import scene
 
 from denoise_cli import corrupt, denoise, nets
 from denoise_cli.card import UNTOLD, ModelCard
-from denoise_cli.errors import UsageError
+from denoise_cli.errors import ModelError, UsageError
+from denoise_cli.evaluate.anomaly import stored
 from denoise_cli.metrics import psnr
 from denoise_cli.session import Session
 from denoise_cli.train import data, fit, loop, quantise
@@ -34,7 +35,9 @@ def told(clean: np.ndarray, noise: str, gray: bool = False, count: int = 400) ->
 
 
 @pytest.mark.parametrize("gray", [False, True])
-@pytest.mark.parametrize("noise", ["gaussian:std=25", "gaussian:std=25+quantise"])
+@pytest.mark.parametrize(
+    "noise", ["gaussian:std=25", "gaussian:std=25,mean=9+quantise", "gaussian:std=25+quantise+jpeg:quality=50"]
+)
 def test_half_of_the_samples_are_told_the_level_even_where_noise_was_clipped(noise, gray):
     levels = told(np.zeros((3, 32, 32), np.float32), noise, gray)
     known = levels[levels >= 0]
@@ -78,13 +81,13 @@ def test_a_trained_one_is_run_told_and_untold(folder: Path, tmp_path: Path):
     options = loop.Options(net=NET, noise="gaussian:std=0-55+quantise", batch_size=2, patch=16, steps=40, warmup=2)
     path = tmp_path / "m.onnx"
     card = fit.fit(Pictures(folder, options, None), path).card
-    assert (card.noise_input, card.blind) == (True, True)
+    assert (card.noise_input, card.noise_optional) == (True, True)
     session, x = Session(path, "cpu"), scene(40, 40)
     untold, faint, strong = (denoise.array(x, session, denoise.Options(std=std)) for std in (None, 2.0, 50.0))
     assert not np.array_equal(faint, strong)
     assert not np.array_equal(faint, untold)
     form = quantise.quantise(path, folder, tmp_path / "m.int8.onnx", say=lambda line: None)
-    assert (form.noise_input, form.blind, form.precision) == (True, True, "int8")
+    assert (form.noise_input, form.noise_optional, form.precision) == (True, True, "int8")
     coarse = denoise.array(x, Session(tmp_path / "m.int8.onnx", "cpu"), denoise.Options(std=50.0))
     assert np.abs(coarse - strong).max() < 0.1
 
@@ -96,4 +99,20 @@ def test_one_that_must_be_told_says_so(tmp_path: Path):
     session = Session(tmp_path / "m.onnx", "cpu")
     with pytest.raises(UsageError, match="must be told"):
         denoise.array(scene(16, 16), session, denoise.Options())
-    denoise.Options().check(replace(card, blind=True))
+    denoise.Options().check(replace(card, noise_optional=True))
+
+
+def test_a_threshold_for_anomalies_goes_with_what_was_told_when_it_was_found():
+    card = ModelCard("m", noise_input=True, noise_optional=True, anomaly={"threshold": 0.1})
+    denoise.Options(flag=True).check(card)
+    with pytest.raises(UsageError, match="found with no --std"):
+        denoise.Options(flag=True, std=5).check(card)
+    card = replace(card, anomaly=stored(card, 0.1, 0.01, 99, None, 5.0))
+    denoise.Options(flag=True, std=5).check(card)
+    with pytest.raises(UsageError, match="found with --std 5"):
+        denoise.Options(flag=True).check(card)
+
+
+def test_a_card_that_says_optional_of_what_is_not_there_is_refused():
+    with pytest.raises(ModelError, match="noise_optional"):
+        ModelCard("m", noise_optional=True)

@@ -93,7 +93,7 @@ def evaluate(asked: Asked) -> int:
         file = model_file.ModelFile.read(path)
         if file.card != session.card:
             raise ModelError(f"{path}: changed while its files were scored; nothing was stored")
-        stored = library.stored(file.card, limit, asked.rate, len(normal), area)
+        stored = library.stored(file.card, limit, asked.rate, len(normal), area, asked.std)
         with Replacing(path) as target:
             target.file.write(model_file.with_card(file, replace(file.card, anomaly=stored)))
             target.commit()

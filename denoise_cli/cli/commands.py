@@ -12,7 +12,7 @@ import typer.main
 
 
 class Command(NamedTuple):
-    about: str  # the list of commands shows 60 characters of it
+    about: str  # in the list of commands, where a line has room for 60 characters
     function: str  # in the module of this package that has its name, unless `module` says another
     module: str = ""
     hidden: bool = False  # a second spelling
@@ -44,7 +44,7 @@ class _Loaded(Mapping[str, Any]):
             command = COMMANDS[name]
             module = importlib.import_module(f"denoise_cli.cli.{command.module or command.function}")
             one = typer.Typer(add_completion=False, rich_markup_mode=None)
-            one.command(name, short_help=command.about, hidden=command.hidden)(getattr(module, command.function))
+            one.command(name)(getattr(module, command.function))
             self._made[name] = typer.main.get_command(one)
         return self._made[name]
 

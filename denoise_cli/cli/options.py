@@ -54,7 +54,11 @@ Ensemble = Annotated[
 ]
 Std = Annotated[
     float | None,
-    typer.Option("--std", help="Noise level in 8-bit steps, for models that take one.", show_default="blind"),
+    typer.Option(
+        "--std",
+        help="Noise level in 8-bit steps; a model that takes one serves.",
+        show_default="blind",
+    ),
 ]
 Exists = Annotated[
     OnExists | None,

@@ -35,7 +35,7 @@ def quantise(
             "-o",
             "--output",
             help="The model to write.",
-            show_default="MODEL.int8.onnx, which run finds",
+            show_default="MODEL.int8.onnx or .fp16.onnx",
         ),
     ] = None,
     seed: opt.Seed = 0,

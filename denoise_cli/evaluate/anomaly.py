@@ -143,8 +143,11 @@ def auc(normal: np.ndarray, anomalous: np.ndarray) -> float:
     return float((ranks[which[n:]].sum() - m * (m + 1) / 2) / (n * m))
 
 
-def stored(card: ModelCard, limit: float, rate: float, count: int, auc: float | None) -> Mapping[str, Any]:
-    """What the card keeps of it."""
+def stored(
+    card: ModelCard, limit: float, rate: float, count: int, auc: float | None, std: float | None = None
+) -> Mapping[str, Any]:
+    """What the card keeps of it; `std` is the noise level that the model was told."""
     score = "mean squared difference of input and output" + (", of columns in their std" if card.std else "")
     about: dict[str, Any] = {"score": score, "threshold": limit, "false_alarm_rate": rate, "normal_files": count}
+    about |= {} if std is None else {"std": std}
     return about if auc is None else about | {"auc": round(auc, 4)}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from denoise_cli.card import UNTOLD
 from denoise_cli.corrupt import Chain
-from denoise_cli.corrupt.pictures import Quantise
+from denoise_cli.corrupt.pictures import Jpeg, Quantise
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.media import image
 from denoise_cli.train.stream import Pair, Stream
@@ -102,9 +102,9 @@ def is_gray(picture: np.ndarray) -> bool:
 class Patches(Stream[Batch]):
     """Random crops, in the eight orientations if `augment`, each picture equally likely.
 
-    `noise` corrupts them on the device; with `told`, half of them come with its level, the root mean square of what
-    it was before it was clipped and rounded. `gray` is the share of samples that a colour model sees as one gray
-    channel, three times.
+    `noise` corrupts them on the device. `gray` is the share of samples that a colour model sees as one gray
+    channel, three times. With `told`, half of them come with the level of their noise: the standard deviation of
+    what the parts of the chain add, up to the first that rounds or compresses.
     Pictures smaller than the patch are mirrored up to it.
     """
 
@@ -161,16 +161,20 @@ class Patches(Stream[Batch]):
 
     def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Noisy pictures, and the level of the noise of each, as far as the net is told."""
-        noisy, exact = x, x
+        noisy, added = x, None
         for part in self.noise.parts:
+            if added is None and isinstance(part, (Quantise, Jpeg)):
+                added = noisy
             noisy = part(noisy, generator)
-            exact = exact if isinstance(part, Quantise) else noisy
+        added = noisy if added is None else added
         # A gray picture has one noise, not three: its channels stay equal.
-        noisy, exact = (torch.where(gray, y[:, :1], y) for y in (noisy, exact))
-        if not self.told:
-            return noisy, None
-        level = (exact - x).square().flatten(1).mean(1).sqrt()
-        return noisy, torch.where(torch.rand(len(x), generator=generator, device=x.device) < TOLD, level, UNTOLD)
+        noisy, added = (torch.where(gray, y[:, :1], y) for y in (noisy, added))
+        return noisy, self._level(added - x, generator) if self.told else None
+
+    def _level(self, noise: Tensor, generator: torch.Generator) -> Tensor:
+        """The standard deviation of each, (B,); UNTOLD for those that come without."""
+        known = torch.rand(len(noise), generator=generator, device=noise.device) < TOLD
+        return torch.where(known, noise.flatten(1).std(1), UNTOLD)
 
 
 def _onto(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

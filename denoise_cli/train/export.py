@@ -99,8 +99,8 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 def _feed(card: ModelCard, x: np.ndarray) -> dict[str, np.ndarray]:
     if not card.noise_input:
         return {"x": x}
-    # Told and, where that may be, untold.
-    return {"x": np.repeat(x, 2, 0), "sigma": np.array([25 / 255, UNTOLD if card.blind else 0], np.float32)}
+    levels = [25 / 255, UNTOLD if card.noise_optional else 0]
+    return {"x": np.repeat(x, 2, 0), "sigma": np.array(levels, np.float32)}
 
 
 def _parity(net: nn.Module, session: onnxruntime.InferenceSession, card: ModelCard) -> float:

@@ -169,7 +169,7 @@ def _card(
         kind=task.kind,
         multiple=getattr(net, "multiple", 1),
         noise_input=options.told,
-        blind=options.told,
+        noise_optional=options.told,
         latent=getattr(net, "latent", 0),
         latent_stride=getattr(net, "latent_stride", 1),
         arch=options.arch,

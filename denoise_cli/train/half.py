@@ -9,14 +9,13 @@ output of the graph stays in float, so that a picture of 16 bits passes a net th
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from denoise_cli.card import ModelCard
+from denoise_cli.card import LATENT, ModelCard
 from denoise_cli.errors import ModelError
 from denoise_cli.model_file import ModelFile
 from denoise_cli.train.quantise import write_form
@@ -32,11 +31,11 @@ def halve(model: Path, output: Path, *, command: str = "") -> ModelCard:
     card, graph = file.card, onnx.load_from_string(file.data)
     if card.kind != "image" or card.precision != "float":
         raise ModelError(f"{model}: not a float model for pictures")
-    names = {value.name for value in (*graph.graph.input, *graph.graph.output)}
+    # A bottleneck too: encode and decode cut the graph there, and both sides are told that it is float.
+    names = {value.name for value in (*graph.graph.input, *graph.graph.output)} | {LATENT}
     ends = [node.name for node in graph.graph.node if names.intersection((*node.input, *node.output))]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says which weights are too small for fp16, and makes them zero
-        halved = convert_float_to_float16(graph, keep_io_types=True, node_block_list=ends)
+    halved = convert_float_to_float16(graph, keep_io_types=True, node_block_list=ends)
+    del halved.graph.value_info[:]  # which says of some constants what they no longer are
     _undo_round_trips(halved.graph)
     OnnxModel(halved).topological_sort()  # the converter appends
     return write_form(halved, file, "fp16", output, command)
@@ -53,9 +52,11 @@ def _undo_round_trips(graph: onnx.GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     # A graph's output keeps its name: whoever made the value then writes it under that one.
     renamed = {source: name for name, source in there_and_back.items() if name in outputs}
+    if LATENT in exact:  # so does the bottleneck, as the float it was
+        renamed[exact.pop(LATENT)] = LATENT
     kept = []
     for node in graph.node:
-        if node.output[0] in there_and_back:
+        if node.output[0] in there_and_back or (node.op_type == "Cast" and node.output[0] == LATENT):
             continue
         for i, name in enumerate(node.input):
             source = there_and_back.get(name, name)

@@ -57,7 +57,7 @@ def quantise(
     file = ModelFile.read(model)
     card, graph = file.card, onnx.load_from_string(file.data)
     convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
-    if card.kind != "image" or (card.noise_input and not card.blind):
+    if card.kind != "image" or (card.noise_input and not card.noise_optional):
         raise ModelError(f"{model}: only blind models for pictures can be quantised yet")
     if card.precision != "float" or len(convolutions) < 3:
         raise ModelError(f"{model}: not a float model of three convolutions or more")

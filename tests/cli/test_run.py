@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
+import soundfile
 from conftest import ROOT, denoise, read_png, scene, write_png
 from PIL import Image
 
@@ -291,6 +292,12 @@ def test_with_std_a_file_gets_a_model_that_may_be_told(
     done = command("run", folder, "--std", 25, "--report", tmp_path / "r.json")
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "r.json").read_text())["model"] == "sigma"
+    shutil.copy(ROOT / "models" / "speech.onnx", tmp_path)
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    soundfile.write(mixed / "voice.wav", np.zeros(1600), 16_000)
+    done = command("run", mixed, "--std", 25)
+    assert (done.code, '"speech" is blind' in done.err) == (2, True)
+    assert not (tmp_path / "mixed.denoised").exists(), "refused before any work"
     done = command("run", folder / "gray.png", "--report", tmp_path / "s.json")
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "s.json").read_text())["model"] == "gray"

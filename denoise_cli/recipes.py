@@ -78,10 +78,6 @@ RECIPES: dict[str, Recipe] = {
              "max_time": "32m", "patch": 160, "lr": 3e-3, "seed": 9},
             {**_COLOUR, "noise": ["|".join([_WHITE] * 4 + [_NONE] + ["camera"] * 2 + [_BLOTCHED]), *_AFTER],
              "max_time": "70m", "patch": 160, "lr": 4e-3, "seed": 11},
-            # As it was run: on one thread, in float, beside other jobs.
-            {**_COLOUR, "net": [*_DEEPER["net"], "noise_map=true"],
-             "noise": ["|".join([_WHITE] * 5 + [_NONE] + ["camera"] * 2 + [_BLOTCHED]), *_AFTER],
-             "max_time": "85m", "patch": 160, "lr": 2.5e-3, "ema": 0.998, "seed": 17},
         ),
     ),
     "gray": Recipe(

@@ -68,7 +68,9 @@ class Options:
     def check(self, card: ModelCard) -> None:
         """Raise UsageError, or ModelError for a threshold that is missing, where a model does not go with them."""
         if self.std is not None and not card.noise_input:
-            raise UsageError(f'model "{card.name}" is blind: it finds the noise level itself and takes no --std')
+            raise UsageError(
+                f'model "{card.name}" is blind: it finds the noise level itself; leave --std out, see --strength'
+            )
         if self.std is None and card.noise_input and not card.noise_optional:
             raise UsageError(f'model "{card.name}" must be told the noise level: give --std')
         if self.flag and not card.anomaly:

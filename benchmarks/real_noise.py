@@ -48,11 +48,11 @@ def camera(session: Session, files: Sequence[tuple[Path, Path]]) -> tuple[float,
 
 
 def told(session: Session, files: Sequence[tuple[Path, Path]], levels: Sequence[float]) -> np.ndarray:
-    """PSNR told each of the levels, (pairs, levels); the first level is that of nobody knows."""
+    """PSNR untold, and told each of the levels: (pairs, 1 + levels)."""
     scores = []
     for noisy, mean in files:
         x, clean = image.read(noisy).data, image.read(mean).data
-        asked = [denoise.Options(std=None if level < 0 else level) for level in (-1, *levels)]
+        asked = [denoise.Options(std=level) for level in (None, *levels)]
         scores.append([psnr(rounded(denoise.array(x, session, options)), clean) for options in asked])
     return np.array(scores)
 

@@ -84,7 +84,10 @@ class Models:
         self._device, self._on_open, self._spread = device, on_open, spread
         self._told, self._kinds = told, list(kinds)
         names = [model] if model is not None else [n for kind in self._kinds for n in shipped.FOR.get(kind, ())]
-        self._precision, self._paths = precision, {name: choose(name, precision, device) for name in names}
+        self._precision, self._paths = precision, dict[str, Path]()
+        for name in names:
+            self._path(name)
+        self._fitting: dict[str, list[str]] = {}
         self._opened: dict[str, Session] = {}
         self._served: set[str] = set()
         self.only = None if model is None else self._session(model)
@@ -106,10 +109,11 @@ class Models:
 
     def _fit(self, kind: str) -> list[str]:
         """The models for a kind of files; where the noise level is told, those of them that take it, if any do."""
-        names = list(shipped.FOR.get(kind, ()))
-        if not self._told:
-            return names
-        return [name for name in names if ModelFile.read(self._path(name)).card.noise_input] or names
+        if kind not in self._fitting:
+            names = list(shipped.FOR.get(kind, ()))
+            takers = [n for n in names if ModelFile.read(self._path(n)).card.noise_input] if self._told else []
+            self._fitting[kind] = takers or names
+        return self._fitting[kind]
 
     def _path(self, name: str) -> Path:
         if name not in self._paths:

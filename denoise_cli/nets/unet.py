@@ -113,16 +113,16 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         """X (B, C, H, W) in [0, 1]; sigma (B,) in [0, 1], or UNTOLD, for nets that may be told the noise level."""
-        levels: list[Tensor | float] = [0.0] * len(self.config.widths)
-        if sigma is not None:
-            levels = [told(sigma) for told in self.told]
-        h = self.stem(x - 0.5) + levels[0]
+        h = self._tell(0, self.stem(x - 0.5), sigma)
         skips = []
-        for blocks, down, level in zip(self.down_blocks, self.downs, levels[1:], strict=True):
+        for level, (blocks, down) in enumerate(zip(self.down_blocks, self.downs, strict=True), 1):
             h = blocks(h)
             skips.append(h)
-            h = down(h) + level
+            h = self._tell(level, down(h), sigma)
         h = self.middle(h)
         for up, blocks in zip(reversed(self.ups), reversed(self.up_blocks), strict=True):
             h = blocks(F.interpolate(up(h), scale_factor=2, mode="nearest") + skips.pop())
         return x - F.pixel_shuffle(self.head(h), 2)
+
+    def _tell(self, level: int, h: Tensor, sigma: Tensor | None) -> Tensor:
+        return h if sigma is None else h + self.told[level](sigma)

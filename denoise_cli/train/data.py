@@ -161,20 +161,22 @@ class Patches(Stream[Batch]):
 
     def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Noisy pictures, and the level of the noise of each, as far as the net is told."""
-        noisy, added = x, None
-        for part in self.noise.parts:
-            if added is None and isinstance(part, (Quantise, Jpeg)):
-                added = noisy
-            noisy = part(noisy, generator)
-        added = noisy if added is None else added
-        # A gray picture has one noise, not three: its channels stay equal.
-        noisy, added = (torch.where(gray, y[:, :1], y) for y in (noisy, added))
-        return noisy, self._level(added - x, generator) if self.told else None
+        parts = self.noise.parts
+        coarse = next((i for i, part in enumerate(parts) if isinstance(part, (Quantise, Jpeg))), len(parts))
+        added = Chain(parts[:coarse])(x, generator)
+        noisy = Chain(parts[coarse:])(added, generator)
+        level = self._level(_alike(added, gray) - x, generator) if self.told else None
+        return _alike(noisy, gray), level
 
     def _level(self, noise: Tensor, generator: torch.Generator) -> Tensor:
         """The standard deviation of each, (B,); UNTOLD for those that come without."""
         known = torch.rand(len(noise), generator=generator, device=noise.device) < TOLD
         return torch.where(known, noise.flatten(1).std(1), UNTOLD)
+
+
+def _alike(x: Tensor, gray: Tensor) -> Tensor:
+    """A gray picture has one noise, not three: its channels stay equal."""
+    return torch.where(gray, x[:, :1], x)
 
 
 def _onto(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:

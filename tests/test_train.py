@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -105,6 +106,22 @@ def test_asked_to_stop_it_ends_between_steps_with_its_checkpoint(tmp_path):
     state = loop.train(begin(), OPTIONS, patches(), None, tmp_path / "m.ckpt", stop=lambda: next(asked))
     assert state.step == 3
     assert_equal_to_the_bit(state, checkpoint.restore(begin(), OPTIONS, tmp_path / "m.ckpt"))
+
+
+def test_a_slow_validation_comes_less_often(monkeypatch):
+    clock = iter(range(10_000))  # a second passes whenever the loop looks
+    now = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0] + next(clock)))
+    asked: list[float] = []
+
+    def validate(net: nn.Module) -> float:
+        asked.append(now[0])
+        now[0] += 500  # what it takes
+        return 30.0
+
+    options = replace(OPTIONS, steps=60)
+    loop.train(begin(options), options, patches(options), validate, every=0, validate_every=20)
+    assert len(asked) == 1  # eight would have been due, had it taken no time
 
 
 def test_the_seed_decides_everything():

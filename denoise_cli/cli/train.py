@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from denoise_cli import memory
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import recipes, screen
 
@@ -239,6 +240,7 @@ def train(
     else:
         task = (Stacks if arrays.is_named(clean) else Pictures)(clean, settings, val, channels)
     init = recipes.earlier_stages(context, train, values)  # now that all which can be refused is
+    memory.keep_freed()  # torch asks for the same arrays at every step
     with screen.bar(100, " %", quiet=quiet) as bar:
         watch = _Watch(bar, quiet)
         fitted = fit.fit(

@@ -28,6 +28,8 @@ from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.muon import Muon
 from denoise_cli.train.stream import Stream
 
+VALIDATING = 0.05  # of the time of a training, about, at most
+
 
 @dataclass(frozen=True)
 class Optimiser:
@@ -155,7 +157,7 @@ def train(
     validate_every: float = 60.0,
     checkpoint_every: float = 60.0,
 ) -> State:
-    """Run to the end of `options.steps` or `options.max_time`; the three intervals are in seconds.
+    """Run to the end of `options.steps` or `options.max_time`; the three intervals are in seconds, at least.
 
     `stop` is asked between steps and ends the run early, with its checkpoint written.
     Raises TrainingError as soon as the loss is not finite; the checkpoint then still holds the last
@@ -170,7 +172,7 @@ def train(
     began = time.monotonic() - state.elapsed
     marks = {"report": time.monotonic(), "validate": time.monotonic(), "save": time.monotonic()}
     losses: list[Tensor] = []
-    first = True
+    first, judging = True, 0.0  # seconds that the last validation took
     batches = stream.batches(state.step)
     try:
         while not stop() and (fraction := _fraction(options, state.step, time.monotonic() - began)) < 1:
@@ -198,9 +200,10 @@ def train(
                 _check_finite(losses, norm, state.step, checkpoint)
                 mean = float(torch.stack(losses).mean())
                 score = None
-                if validate is not None and now - marks["validate"] >= validate_every:
+                if validate is not None and now - marks["validate"] >= max(validate_every, judging / VALIDATING):
                     score = validate(averaged(state))
                     marks["validate"] = time.monotonic()
+                    judging = marks["validate"] - now
                 state.curve.append({"step": state.step, "loss": mean} | ({} if score is None else {"score": score}))
                 rate = len(losses) * options.batch_size / max(now - marks["report"], 1e-9)
                 fraction = min(1.0, _fraction(options, state.step, state.elapsed))  # this step included

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from denoise_cli.errors import InputError, NoSpaceError, OutputError
 from denoise_cli.media import image as images
-from denoise_cli.media import probe, vips, webp
+from denoise_cli.media import probe, tiff, vips, webp
 from denoise_cli.media.beside import Replacing
 from denoise_cli.media.formats import CODECS, IMAGE_SUFFIXES, detect, format_of
 from denoise_cli.media.limits import Limits
@@ -469,8 +469,45 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, suffix: str) -> Non
 def test_tiff_keeps_its_compression(tmp_path: Path, compression: str, bigtiff: bool) -> None:
     path = draw(tmp_path / "x.tif", smooth(), "srgb", compression=compression, bigtiff=bigtiff)
     with path.open("rb") as before, through(path).open("rb") as after:
-        assert probe.tiff_compression(before) == compression
-        assert probe.tiff_compression(after) == compression
+        assert tiff.compression(before) == compression
+        assert tiff.compression(after) == compression
+
+
+RESOLUTIONS = [
+    ({}, None),
+    ({"dpi": (300, 300)}, (300, 300)),
+    ({"dpi": (25.4, 25.4)}, (25.4, 25.4)),
+    ({"resolution_unit": 3, "x_resolution": 100, "y_resolution": 100}, (254, 254)),
+    ({"resolution_unit": 1, "x_resolution": 2, "y_resolution": 1}, None),
+]
+
+
+@pytest.mark.parametrize(("options", "dpi"), RESOLUTIONS)
+@pytest.mark.parametrize("big", [False, True])
+def test_tiff_tells_the_resolution_that_it_told(
+    tmp_path: Path, options: dict, dpi: tuple | None, big: bool
+) -> None:
+    pages = [Image.fromarray(smooth()) for _ in range(2)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:], big_tiff=big, **options)
+    with Image.open(through(tmp_path / "x.tif")) as after:
+        for page in range(2):
+            after.seek(page)
+            told = after.info.get("dpi")
+            assert told == (None if dpi is None else pytest.approx(dpi, abs=0.1))
+        if "x_resolution" in options:
+            x, y = after.info.get("resolution") or told
+            assert float(x) / float(y) == pytest.approx(
+                options["x_resolution"] / options["y_resolution"]
+            )  # the shape of a pixel
+
+
+def test_a_tiff_made_of_a_picture_without_a_resolution_tells_none(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "x.png")
+    with Image.open(through(tmp_path / "x.png", tmp_path / "x.tif", format="tiff")) as after:
+        assert "dpi" not in after.info
+    Image.fromarray(smooth()).save(tmp_path / "y.png", dpi=(300, 300))
+    with Image.open(through(tmp_path / "y.png", tmp_path / "y.tif", format="tiff")) as after:
+        assert after.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
 # --- other formats and depths

@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError
-from denoise_cli.media import probe, vips
+from denoise_cli.media import probe, tiff, vips
 from denoise_cli.media.beside import Target, open_input, printable
 from denoise_cli.media.formats import CODECS, Traits, detect
 from denoise_cli.media.image_sink import ImageSink
@@ -82,7 +82,7 @@ class ImageSource:
             frames=image.height // height,
             lossless=probe.is_lossless(file, self._format),
             chroma=image.get("jpeg-chroma-subsample") if "jpeg-chroma-subsample" in self.fields else "",
-            compression=probe.tiff_compression(file) if self._format == "tiff" else "deflate",
+            compression=tiff.compression(file) if self._format == "tiff" else "deflate",
         )
         self.header = Header(
             kind="image",

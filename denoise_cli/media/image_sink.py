@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from denoise_cli import memory
-from denoise_cli.media import heads, vips
+from denoise_cli.media import heads, tiff, vips
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.formats import CODECS, Traits, fit
 from denoise_cli.media.samples import DEPTHS, Depth, to_rows
@@ -111,6 +111,13 @@ class ImageSink:
         fields = self._source.fields
         return "exif-data" not in fields and ("orientation" not in fields or fields["orientation"].get() == 1)
 
+    @property
+    def _resolved(self) -> bool:
+        """Whether the source tells how large its pixels are."""
+        if self._source.traits.format == "tiff":
+            return "resolution-unit" in self._source.fields
+        return not any(math.isclose(self._source._image.xres, value) for value in NO_RESOLUTION)
+
     def _pixels(self):
         width, channels = self._traits.width, self._source.header.channels
         if self._spool is None:
@@ -135,6 +142,8 @@ class ImageSink:
                     save(target, **options)
             else:
                 save(vips.target(self._target.fileno()), **options)
+            if self._traits.format == "tiff" and not self._resolved:
+                tiff.without_unit(self._target.file)
         else:
             from denoise_cli.media import pillow
 
@@ -157,8 +166,7 @@ class ImageSink:
             return KEEP_ALL, None
         if format == "jpeg" and self._traits.colour != "CMYK":
             image = source._image
-            told = not any(math.isclose(image.xres, value) for value in NO_RESOLUTION)
-            dpi = (image.xres * 25.4, image.yres * 25.4) if told else None
+            dpi = (image.xres * 25.4, image.yres * 25.4) if self._resolved else None
             return without_exif, partial(heads.with_segments, extra=heads.jfif(dpi))
         return without_exif, None
 

@@ -11,8 +11,6 @@ from typing import BinaryIO
 
 HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
 
-TIFF_COMPRESSION = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits"}
-
 
 def head(file: BinaryIO, size: int = HEAD) -> bytes:
     file.seek(0)
@@ -84,27 +82,3 @@ def _webp_frames(file: BinaryIO) -> Iterator[bytes]:
         elif kind in (b"VP8 ", b"VP8L"):
             yield kind
         position += 8 + size + size % 2
-
-
-def tiff_compression(file: BinaryIO) -> str:
-    """Return the first page's compression as libvips names it; "deflate" for those that we do not write again.
-
-    JPEG in TIFF becomes deflate (a second lossy generation helps nobody), fax codes too (they hold one bit only).
-    """
-    start = head(file, 16)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None or len(start) < 16:
-        return "deflate"
-    big = struct.unpack(order + "H", start[2:4])[0] == 43
-    offset = struct.unpack(order + ("8xQ" if big else "4xI"), start[: 16 if big else 8])[0]
-    entry = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
-    file.seek(min(offset, 1 << 62))
-    count_bytes = file.read(8 if big else 2)
-    if len(count_bytes) < (8 if big else 2):
-        return "deflate"
-    count = min(struct.unpack(order + ("Q" if big else "H"), count_bytes)[0], 1 << 16)
-    directory = file.read(count * entry.size)
-    for tag, _, _, value in entry.iter_unpack(directory[: len(directory) // entry.size * entry.size]):
-        if tag == 259:
-            return TIFF_COMPRESSION.get(struct.unpack(order + "H", value[:2])[0], "deflate")
-    return "none"  # the tag's own default

@@ -19,7 +19,7 @@ from denoise_cli import denoise, tiles
 from denoise_cli.card import ModelCard
 from denoise_cli.corrupt import CORRUPTIONS, Chain, parse
 from denoise_cli.errors import DenoiseError, InputError, UsageError, printable
-from denoise_cli.media import SUFFIXES, chunks, containers, files, probe
+from denoise_cli.media import SUFFIXES, chunks, containers, files, probe, tiff
 from denoise_cli.media.limits import Limits
 from denoise_cli.signal import Header
 
@@ -222,7 +222,7 @@ def test_what_is_read_of_pictures_before_they_are_decoded_raises_nothing(magic, 
     for format in ("gif", "webp", "avif", "tiff", "png"):
         probe.unsupported(Frugal(magic + data), format)  # type: ignore[arg-type]
         probe.is_lossless(Frugal(magic + data), format)  # type: ignore[arg-type]
-        probe.tiff_compression(io.BytesIO(magic + data))
+        tiff.compression(io.BytesIO(magic + data))
 
 
 @given(st.binary(max_size=600))

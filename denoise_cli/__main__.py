@@ -10,6 +10,8 @@ def main() -> None:
     if sys.argv[1:] in (["-V"], ["--version"]) and sys.stdout is not None:
         _version()  # asked often, by scripts: before anything is imported
         return
+    if sys.platform == "win32":
+        sys.exit("denoise: needs Linux or macOS; on Windows it runs in WSL")
     _answer_signals()
     from denoise_cli.cli import main as command_line
 

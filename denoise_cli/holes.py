@@ -17,6 +17,7 @@ import numpy as np
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, UsageError
 from denoise_cli.media.beside import open_input, printable
+from denoise_cli.media.limits import Limits
 from denoise_cli.signal import Header
 
 
@@ -28,13 +29,13 @@ class Holes:
     missing: np.ndarray
 
     @classmethod
-    def read(cls, path: Path) -> Holes:
+    def read(cls, path: Path, limits: Limits = Limits()) -> Holes:
         """Read a mask: pixels whose channels are lighter than half are missing."""
         from denoise_cli.media import image  # recordings need no pictures
 
         try:
             with open_input(path) as file:
-                source = image.open_image(file, name := printable(path))
+                source = image.open_image(file, name := printable(path), limits=limits)
                 stored = np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()])
                 return cls(name, turned(stored, source.orientation))
         except InputError as error:

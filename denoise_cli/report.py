@@ -27,12 +27,13 @@ def _row(result: Result) -> dict[str, Any]:
         return None if value is None else round(value, digits)
 
     job = result.job
+    kind = result.kind if result.error is None or result.size else None  # else it was not opened
     return {
-        "input": "-" if job.source is None else str(job.source),
-        "output": "-" if job.target is None else str(job.target),
+        "input": _name(job.source),
+        "output": _name(job.target),
         "status": "done" if result.error is None else "failed",
-        "kind": result.kind,
-        "pixels": result.size if result.kind == "image" else None,
+        "kind": kind,
+        "pixels": result.size if kind == "image" else None,
         "duration": rounded(result.duration, 3),
         "seconds": round(result.seconds, 4),
         "noise_before": rounded(result.noise_before, 2),
@@ -42,6 +43,10 @@ def _row(result: Result) -> dict[str, Any]:
         "anomaly": result.anomaly,
         "error": result.error,
     }
+
+
+def _name(path: Path | None) -> str:
+    return "-" if path is None else str(path)
 
 
 def totals(results: Sequence[Result]) -> tuple[int, float]:
@@ -60,7 +65,7 @@ def document(
     """What a run did as plain values; `skipped` was done before, `missing` led to no file: names, and why."""
     nothing: dict[str, Any] = dict.fromkeys(_row(Result(Job(None, None, Path()))))
     before = [
-        {**nothing, "input": str(job.source), "output": str(job.target), "status": "skipped"} for job in skipped
+        {**nothing, "input": _name(job.source), "output": _name(job.target), "status": "skipped"} for job in skipped
     ]
     absent = [{**nothing, "input": name, "status": "failed", "error": why} for name, why in missing]
     failed = len(absent) + sum(result.error is not None for result in results)

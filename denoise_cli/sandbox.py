@@ -53,8 +53,13 @@ def confine(memory: int, seconds: float) -> None:
     """From here on this process may take so many bytes and seconds of processor time more, and open nothing."""
     import resource
 
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    for name, most in {"AS": used + memory, "CORE": 0, "NOFILE": 0}.items():
+    limits = {"CORE": 0, "NOFILE": 0}
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits["AS"] = used + memory
+    except OSError:  # macOS has no such file, and does not keep that limit either
+        pass
+    for name, most in limits.items():
         kind = getattr(resource, f"RLIMIT_{name}")
         allowed = resource.getrlimit(kind)[1]
         most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)

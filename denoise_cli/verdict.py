@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from denoise_cli.metrics import ErrorMeter
+from denoise_cli.metrics import ErrorMeter, exceeds
 from denoise_cli.pipeline import Result
 from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Workers
@@ -30,4 +30,4 @@ class Verdict:
         if self._meter is None:
             return result
         score = self._meter.mean()
-        return replace(result, score=score, anomaly=score > self._limit)
+        return replace(result, score=score, anomaly=exceeds(score, self._limit))

@@ -83,7 +83,11 @@ class Options:
 
 
 def threads_of(options: Options) -> int:
-    return options.threads or len(os.sched_getaffinity(0))
+    if options.threads:
+        return options.threads
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )  # macOS has none
 
 
 Choice = Session | Callable[[Header], Session]  # one for every file, or which one for a file

@@ -729,6 +729,34 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, monkeypatch, format, dept
     assert b"peak" not in outs[0]
 
 
+@pytest.mark.parametrize(("suffix", "options"), [(".ogg", {}), (".opus", {"format": "OGG", "subtype": "OPUS"})])
+def test_a_chain_of_recordings_is_refused_rather_than_cut(tmp_path, suffix, options) -> None:
+    path = write(tmp_path / f"x{suffix}", sound(100_000), **options)
+    with path.open("r+b") as file:
+        ogg.renumber(file)  # two outputs of ours have the same serial number
+    audio.read(path)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(InputError, match="several recordings in one file"):
+        audio.read(path)
+
+
+def test_joined_mp3_files_are_refused_rather_than_cut(tmp_path) -> None:
+    path = write(tmp_path / "x.mp3", sound(200_000), format="MP3")
+    whole = path.read_bytes()
+    frames = whole[whole.index(whole[:2], 200) :]  # without the one that tells the length
+    assert len(frames) > 2 * mp3.SLACK
+    for behind, refused in (
+        (b"", False), (b"TAG".ljust(128, b"\0"), False), (b"APETAGEX" + bytes(99), False), (frames[:3000], False),
+        (whole, True), (b"ID3\4\0\0\0\0\0\0" + whole, True), (frames, True),
+    ):  # fmt: skip
+        path.write_bytes(whole + behind)
+        if refused:
+            with pytest.raises(InputError, match="joined"):
+                audio.read(path)
+        else:
+            audio.read(path)
+
+
 def test_renumbered_pages_have_the_right_checksum(tmp_path) -> None:
     path = write(tmp_path / "x.ogg", sound(100_000))
     before = path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -335,6 +336,44 @@ def test_animated_png_is_refused_rather_than_cut(tmp_path: Path) -> None:
     page.save(tmp_path / "x.png", save_all=True, append_images=[page.rotate(180)])
     with pytest.raises(InputError, match="animated PNG"):
         images.read(tmp_path / "x.png")
+
+
+def test_an_animated_png_whose_frames_are_told_late_is_refused_too(tmp_path: Path) -> None:
+    page, info = Image.fromarray(noise(40, 50, 3)), PngImagePlugin.PngInfo()
+    info.add_text("long", "x" * 70_000)
+    page.save(tmp_path / "x.png", save_all=True, append_images=[page.rotate(180)], pnginfo=info)
+    with pytest.raises(InputError, match="animated PNG"):
+        images.read(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("kind", "refused"), [(0x020002, True), (0x020001, True), (0x010001, False), (0, False)])
+def test_views_of_a_jpeg_are_refused_and_previews_are_not(
+    tmp_path: Path, kind: int, refused: bool, big: bool
+) -> None:
+    order = ">" if big else "<"
+    listed = struct.pack(f"{order}4I", 0x030000, 100, 0, 0) + struct.pack(f"{order}4I", kind, 100, 100, 0)
+    index = struct.pack(f"{order}2sHI", b"MM" if big else b"II", 42, 8) + struct.pack(f"{order}H", 1)
+    index += struct.pack(f"{order}HHII", 0xB002, 7, len(listed), 26) + struct.pack(f"{order}I", 0) + listed
+    segment = b"\xff\xe2" + struct.pack(">H", 6 + len(index)) + b"MPF\0" + index
+    Image.fromarray(smooth()).save(tmp_path / "x.jpg")
+    data = (tmp_path / "x.jpg").read_bytes()
+    (tmp_path / "x.jpg").write_bytes(data[:2] + segment + data[2:])
+    if refused:
+        with pytest.raises(InputError, match="several views"):
+            images.read(tmp_path / "x.jpg")
+    else:
+        images.read(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("behind", [b"P6 2 1 255\n......", b"\nP5\n1 1 255\n.", b"", b"\n", b"garbage"])
+def test_one_pnm_behind_another_is_refused(tmp_path: Path, behind: bytes) -> None:
+    (tmp_path / "x.ppm").write_bytes(b"P6 2 1 255\n" + bytes(range(65, 71)) + behind)
+    if b"P" in behind:
+        with pytest.raises(InputError, match="several pictures in one file"):
+            images.read(tmp_path / "x.ppm")
+    else:
+        assert images.read(tmp_path / "x.ppm").data.shape == (3, 1, 2)
 
 
 # --- blocks

@@ -120,6 +120,9 @@ def corrupt(
         inputs, None, output, on_exists, read=noises, tag="noisy", quiet=quiet,
         suffix=None if clip else _float_suffix, suffixes=TABLE_SUFFIXES if kind else SUFFIXES,
     )  # fmt: skip
+    if not clip:
+        for job in todo:
+            listing.check_floating(job)
     if dry_run:
         listing.show(todo, skipped)
         raise typer.Exit(1 if found.missing else 0)

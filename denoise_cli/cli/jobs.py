@@ -33,10 +33,11 @@ def plan(
     binary_out: bool = True,
     quiet: bool = False,
     suffixes: frozenset[str] = SUFFIXES,
+    apart: Path | None = None,
 ) -> tuple[files.Found, list[files.Job], list[files.Job]]:
     """Find the jobs, settle what exists, and refuse what cannot work before any work is done.
 
-    `read` are files that are read besides the inputs: a model, a mask.
+    `read` are files that are read besides the inputs: a model, a mask. `apart` is a folder that holds no inputs.
     Returns what was found, the jobs to do and those to skip; says what is missing or left out.
     """
     names = list(inputs or [])
@@ -44,7 +45,7 @@ def plan(
         names += _names(files_from)
     if not names:
         raise UsageError("nothing to do: name a file, a folder, or - for stdin")
-    found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix)
+    found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix, apart=apart)
     files.keep_apart([job.target for job in found.jobs], read)
     _check_suffix(found.jobs, output)
     if any(job.source is None for job in found.jobs):
@@ -95,6 +96,17 @@ def _check_suffix(jobs: Sequence[files.Job], output: str | None) -> None:
     known = next((kind for kind in (IMAGE_SUFFIXES, AUDIO_SUFFIXES, TABLE_SUFFIXES) if own in kind), SUFFIXES)
     shown = choice("suffix", printable(Path(output).suffix), sorted(known))
     raise UsageError(f"-o {printable(output)}: {shown}, or give it none")
+
+
+def check_floating(job: files.Job) -> None:
+    """Refuse a target whose name says other than what unclipped samples are written as; see `media.open_sink`."""
+    form = (
+        None
+        if job.target is None or job.resume
+        else formats.format_of(job.target) or containers.format_of(job.target)
+    )
+    if form not in (None, "tiff", "wav"):
+        raise UsageError(f"-o {printable(job.target or '')}: --no-clip writes float samples, as .tif or .wav")
 
 
 def _names(files_from: str) -> list[str]:

@@ -42,7 +42,7 @@ def start(init: Path | None, output: Path, resume: bool) -> Path | None:
         origin.options(checkpoint)
     if init is None:
         return None
-    path = init if init.exists() or init.suffix else shipped.locate(str(init))
+    path = init if init.is_file() or init.suffix else shipped.locate(str(init))
     origin.options(path)
     return path
 

@@ -18,6 +18,7 @@ from denoise_cli.errors import DenoiseError, NoSpaceError, RefusedError, UsageEr
 if TYPE_CHECKING:
     from denoise_cli.card import ModelCard
     from denoise_cli.media.files import Job
+    from denoise_cli.media.limits import Limits
     from denoise_cli.pipeline import Result
     from denoise_cli.session import Session
     from denoise_cli.signal import Header
@@ -116,6 +117,7 @@ def run(
     from denoise_cli.media.limits import Limits
     from denoise_cli.model_file import layout as model_layout
     from denoise_cli.models import Models
+    from denoise_cli.pipeline import Result
 
     settings = denoise.Options(
         strength=strength,
@@ -137,22 +139,28 @@ def run(
     beside = [mask, Path(files_from) if files_from else None, *listing.weights(model, precision)]  # read, no inputs
     found, todo, skipped = listing.plan(
         inputs, files_from, output, on_exists, read=beside, tag="denoised", binary_out=not json, quiet=quiet,
-        suffixes=TABLE_SUFFIXES if tabular else media.SUFFIXES,
+        suffixes=TABLE_SUFFIXES if tabular else media.SUFFIXES, apart=compare,
     )  # fmt: skip
     if model is None and any(job.source is not None and is_table(job.source) for job in todo):
         raise UsageError(shipped.NO_TABLES)
     if tabular and compare is not None:
         raise UsageError("--compare draws pictures and recordings, not tables")
+    if compare is not None and sample_rate is not None:
+        raise UsageError("--compare lays recordings on each other: leave --sample-rate out")
     if mask is not None and len(found.jobs) != 1:
         raise UsageError("--mask goes with one picture")
+    if mask is not None and strength != 1:
+        raise UsageError("--mask fills holes and keeps the rest: leave --strength out")
     if mask is not None and flag_anomalies:
         raise UsageError("--flag-anomalies judges whole files: leave --mask out")
     holes = None
     if mask is not None:
         from denoise_cli.holes import Holes
 
-        holes = Holes.read(mask)
-    sheets = {} if compare is None else _sheets(todo, compare)
+        holes = Holes.read(mask, limits)
+    sheets = {} if compare is None else _sheets([*todo, *skipped], compare)
+    late = [job for job in skipped if job in sheets and not sheets[job].exists()]  # stopped between the two
+    sheets = {job: sheets[job] for job in (*todo, *late) if job in sheets}
     besides = [report, *sheets.values()]
     files.check_writable(besides)
     read = [job.source for job in found.jobs]
@@ -162,6 +170,12 @@ def run(
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
     about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
+    if late:
+        done = (Result(job, kind=media.kind_of(job.source)) for job in late if job.source is not None)
+        for result in _compared(done, sheets, limits):
+            if result.error is not None:
+                screen.say(f"{printable(result.job.source or '')}: {result.error}")
+                failures += 1
     if not todo:
         if not quiet:
             screen.say(listing.nothing(found, skipped, "tables" if tabular else "pictures or recordings"))
@@ -187,7 +201,7 @@ def run(
     written = AudioOptions(sample_rate, bit_depth, clip.value)
     stream = denoise.run(todo, models.only or models, settings, written, limits, holes)
     if compare is not None:
-        stream = _compared(stream, sheets)
+        stream = _compared(stream, sheets, limits)
     results = listing.follow(stream, len(todo), quiet, verbose)
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
@@ -221,7 +235,7 @@ def _sheets(jobs: Sequence[Job], folder: Path) -> dict[Job, Path]:
     return {job: place for place, job in places.items()}
 
 
-def _compared(results: Iterator[Result], sheets: dict[Job, Path]) -> Iterator[Result]:
+def _compared(results: Iterator[Result], sheets: dict[Job, Path], limits: Limits) -> Iterator[Result]:
     """Draw the before / after picture of every file as it is done; one that fails is a failure of its file."""
     from denoise_cli import media, pictures
 
@@ -233,7 +247,7 @@ def _compared(results: Iterator[Result], sheets: dict[Job, Path]) -> Iterator[Re
             try:
                 source, target = result.job.source, result.job.target
                 assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
-                pictures.save(_before_after(result.kind, source, target), sheets[result.job])
+                pictures.save(_before_after(result.kind, source, target, limits), sheets[result.job])
             except NoSpaceError:
                 raise
             except Exception as error:
@@ -242,12 +256,12 @@ def _compared(results: Iterator[Result], sheets: dict[Job, Path]) -> Iterator[Re
             yield result
 
 
-def _before_after(kind: str, source: Path, target: Path) -> Any:
+def _before_after(kind: str, source: Path, target: Path, limits: Limits) -> Any:
     from denoise_cli import pictures, spectrograms
     from denoise_cli.media import audio, image
 
     if kind == "image":
-        return pictures.before_after(image.read(source).data, image.read(target).data)
-    before, after = audio.read(source), audio.read(target)
+        return pictures.before_after(*(image.read(path, limits=limits).data for path in (source, target)))
+    before, after = (audio.read(path, limits=limits) for path in (source, target))
     assert before.header.rate is not None, "a recording has a rate"
     return spectrograms.before_after(before.data[:, :, 0], after.data[:, :, 0], before.header.rate)

@@ -44,9 +44,15 @@ class AudioSource:
         head, endless = Head(), False
         if start == "mp3":
             endless = not mp3.tells_its_length(file)
+            if mp3.is_joined(file):
+                raise InputError("goes on behind the length that it tells: MP3 files that were joined; split them")
         elif start in ("ogg", "opus"):
             if ogg.is_cut(file):
                 raise InputError("cut short: the file ends inside a page")
+            if ogg.is_chained(file):
+                raise InputError(
+                    "several recordings in one file, of which only the first could be read: split them"
+                )
         else:
             head = honest(file)
         self._reader = reader = sndfile.Reader(sndfile.Port(file, head, endless=endless), noisy=start == "mp3")
@@ -158,10 +164,10 @@ def open_audio(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> Audio
         return source
 
 
-def read(path: str | Path) -> Signal:
+def read(path: str | Path, *, limits: Limits = Limits()) -> Signal:
     """Read a whole recording: ``read("x.wav").data`` is (C, T, 1) float32 in [-1, 1]."""
     with open_input(Path(path)) as file:
-        return gather(open_audio(file, str(path)))
+        return gather(open_audio(file, str(path), limits=limits))
 
 
 @contextmanager

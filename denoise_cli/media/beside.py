@@ -62,8 +62,12 @@ class Replacing:
     def __enter__(self) -> Replacing:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        """Raise OutputError, with the name, for what the system refused while it was written."""
         self.discard()
+        if isinstance(error, OSError):
+            with _reported(self.name):
+                raise error
 
     def fileno(self) -> int:
         return self.file.fileno()

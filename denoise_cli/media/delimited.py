@@ -1,4 +1,5 @@
-"""Tables as text: .csv and .tsv. What is not modelled, and every number that did not change, is written as it came.
+"""Tables as text: .csv and .tsv. What is not modelled, and every number that did not change, is written as it came,
+with quotes where its characters ask for them and nowhere else.
 
 A first pass learns what there is: the delimiter, whether names stand on top, which columns are numbers, and with
 how many decimals. It costs as much as reading, and makes the second pass free of surprises in its millionth row.

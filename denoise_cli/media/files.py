@@ -54,6 +54,7 @@ def find(
     tag: str = "denoised",
     suffixes: frozenset[str],
     suffix: Callable[[str], str] | None = None,
+    apart: Path | None = None,
 ) -> Found:
     """Turn what was named on the command line into jobs.
 
@@ -67,6 +68,8 @@ def find(
         Lower-case suffixes with their dot; inside folders only files that end in one are taken.
     suffix
         Gives targets that we name another suffix, by that of the input: ``.png`` -> ``.tif``.
+    apart
+        A folder that is not entered, as that of the outputs is not.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def find(
     into = _into(paths, len(inputs), output)
     folders = [path for path in paths if path is not None and path.is_dir()]
     outputs = {identity(into or _beside_folder(folder, tag)) for folder in folders}
+    outputs |= {identity(apart)} if apart is not None else set()
     files: list[Job] = []
     for path in paths:
         if path is None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from itertools import takewhile
 from typing import BinaryIO
 
 SIGNATURE = 8  # bytes of a PNG before its first chunk
@@ -23,6 +25,7 @@ TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 KEPT = {*COLOUR, *TEXTS, b"eXIf", b"pHYs"}
 SOI = b"\xff\xd8"
 JFIF, EXIF, COMMENT = b"\xff\xe0JFIF\0", b"\xff\xe1Exif\0", b"\xff\xfe"
+PICTURES = b"\xff\xe2MPF\0"  # others in the same file
 ENDS = {0x00, 0x01, *range(0xC0, 0xC4), *range(0xC5, 0xCC), *range(0xCD, 0xDB)}  # of what stands before the pixels
 
 
@@ -30,13 +33,9 @@ def kept(file: BinaryIO) -> bytes:
     """The chunks of a PNG that hold for a copy of other pixels, end to end; damaged ones are left out."""
     found: list[bytes] = []
     seen: set[bytes] = set()
-    room, position = LONGEST, SIGNATURE
-    for _ in range(MOST):
-        file.seek(position)
-        head = file.read(8)
-        if len(head) < 8 or (name := head[4:]) == b"IEND":
-            break
-        size = int.from_bytes(head[:4], "big")
+    room = LONGEST
+    for head in _chunks(file):
+        size, name = int.from_bytes(head[:4], "big"), head[4:]
         if _goes_along(name) and not (name in seen and name not in TEXTS) and 12 + size <= room:
             body = file.read(size)
             crc = file.read(4)
@@ -44,8 +43,24 @@ def kept(file: BinaryIO) -> bytes:
                 found.append(head + body + crc)
                 seen.add(name)
                 room -= 12 + size
-        position += 12 + size
     return b"".join(found)
+
+
+def names(file: BinaryIO) -> set[bytes]:
+    """What chunks a PNG has before its pixels."""
+    return {head[4:] for head in takewhile(lambda head: head[4:] != b"IDAT", _chunks(file))}
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """The heads of a PNG's chunks, size and name; the file stands at the chunk's own bytes."""
+    position = SIGNATURE
+    for _ in range(MOST):
+        file.seek(position)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            break
+        yield head
+        position += 12 + int.from_bytes(head[:4], "big")
 
 
 def _goes_along(name: bytes) -> bool:
@@ -66,8 +81,18 @@ def with_chunks(start: bytes, extra: bytes) -> bytes | None:
 
 def segments(file: BinaryIO) -> bytes:
     """The JFIF segment of a JPEG, those of its EXIF (a long one has several), and its comments, end to end."""
-    found: list[bytes] = []
-    position, room = len(SOI), LONGEST
+    kept: list[bytes] = []
+    room = LONGEST
+    for kind, segment in found(file, JFIF, EXIF, COMMENT):
+        if not (kind == JFIF and kept) and room >= len(segment):  # JFIF is the first one
+            kept.append(segment)
+            room -= len(segment)
+    return b"".join(kept)
+
+
+def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The segments of a JPEG before its pixels that are of one of `kinds`: which one, and as they stand."""
+    position = len(SOI)
     for _ in range(MOST):
         file.seek(position)
         head = file.read(4)
@@ -80,12 +105,10 @@ def segments(file: BinaryIO) -> bytes:
         body = file.read(size - 2) if size >= 2 else b""
         if len(body) < size - 2 or size < 2:
             break
-        kind = next((kind for kind in (JFIF, EXIF, COMMENT) if (head[:2] + body).startswith(kind)), None)
-        if kind is not None and not (kind == JFIF and found) and room >= 2 + size:  # JFIF is the first one
-            found.append(head + body)
-            room -= 2 + size
+        kind = next((kind for kind in kinds if (head[:2] + body).startswith(kind)), None)
+        if kind is not None:
+            yield kind, head + body
         position += 2 + size
-    return b"".join(found)
 
 
 def with_segments(start: bytes, extra: bytes) -> bytes | None:

@@ -206,10 +206,10 @@ def open_image(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> Image
         return source
 
 
-def read(path: str | Path) -> Signal:
+def read(path: str | Path, *, limits: Limits = Limits()) -> Signal:
     """Read a whole picture: ``read("x.png").data`` is (C, H, W) float32 in [0, 1]."""
     with open_input(Path(path)) as file:
-        return gather(open_image(file, str(path)))
+        return gather(open_image(file, str(path), limits=limits))
 
 
 @contextmanager

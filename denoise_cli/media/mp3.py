@@ -7,11 +7,15 @@ A file without that first frame has no length.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import BinaryIO
 
 LONGEST_TAG = 1 << 26  # bytes
 FIRST_FRAME = 4096  # bytes after the tag in which the first frame lies
+LENGTHS = (b"Xing", b"Info", b"VBRI")
+SYNC = 0xFF  # the first byte of a frame
+SLACK = 1 << 14  # bytes by which a told length may be wrong
 TEXTS = {
     "title": b"TIT2", "artist": b"TPE1", "album": b"TALB", "date": b"TDRC", "tracknumber": b"TRCK",
     "genre": b"TCON", "copyright": b"TCOP", "comment": b"COMM",
@@ -35,7 +39,42 @@ def tells_its_length(file: BinaryIO) -> bool:
     """Whether the first frame says how many there are; else libsndfile guesses by the bit rate, and stops there."""
     file.seek(len(tag(file)))
     start = file.read(FIRST_FRAME)
-    return any(name in start for name in (b"Xing", b"Info", b"VBRI"))
+    return any(name in start for name in LENGTHS)
+
+
+def is_joined(file: BinaryIO) -> bool:
+    """Whether another file's sound follows where the first frame says that this one ends.
+
+    Its count of bytes (Xing, Info or VBRI) may be wrong by a frame or two, so a frame that tells nothing counts
+    only where much more follows it.
+    """
+    began = len(tag(file))
+    file.seek(began)
+    start = file.read(FIRST_FRAME)
+    size = _bytes_told(start)
+    if not size or start[0] != SYNC:
+        return False
+    end = file.seek(0, os.SEEK_END)
+    file.seek(began + size)
+    following = file.read(FIRST_FRAME)
+    if following.startswith(b"ID3"):
+        return len(following) > 10
+    if len(following) < 4 or following[0] != SYNC or following[1] & 0xE0 != 0xE0:
+        return False
+    return any(name in following[:200] for name in LENGTHS) or end - began - size > SLACK
+
+
+def _bytes_told(start: bytes) -> int:
+    """Bytes of all frames by the first one, that one included; 0 where it does not tell."""
+    for name in LENGTHS:
+        if (at := start.find(name)) >= 0:
+            flags = start[at + 4 : at + 8]
+            if name == b"VBRI":
+                return int.from_bytes(start[at + 10 : at + 14], "big")
+            if len(flags) == 4 and flags[3] & 2:  # behind the number of frames, where that is told
+                at += 12 if flags[3] & 1 else 8
+                return int.from_bytes(start[at : at + 4], "big")
+    return 0
 
 
 def written(tags: Mapping[str, str]) -> bytes:

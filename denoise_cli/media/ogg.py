@@ -1,4 +1,4 @@
-"""Ogg pages: whether the last one is whole, the same bytes for the same samples, and the comments of another file.
+"""Ogg pages: whether they are all of one recording, the same bytes for the same samples, other comments.
 
     OggS  version  flags  granule (8)  serial (4)  number (4)  CRC (4)  count  sizes[count]  body
 
@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 HEAD = 27  # bytes of a page before its sizes
 SERIAL_AT, CRC_AT = 14, 22
-CONTINUED = 1  # flag of a page that begins within a packet
+FLAGS_AT, CONTINUED, FIRST = 5, 1, 2  # flags of a page that begins within a packet, or is the first of a stream
 LONGEST = 1 << 24  # bytes of all packets before the sound
 MOST_PAGES = 2_000  # that they lie on
 PIECE = 1 << 20  # bytes moved at once
@@ -37,6 +37,18 @@ def is_cut(file: BinaryIO) -> bool:
     tail = file.read(LARGEST)
     last = tail.rfind(b"OggS")
     return last >= 0 and start + last + _size(tail[last:]) > length
+
+
+def is_chained(file: BinaryIO) -> bool:
+    """Whether another recording follows the first one, of which libsndfile would tell nothing (RFC 3533, 4)."""
+    position, began = 0, True
+    while (head := _head(file, position)).startswith(b"OggS") and len(head) > HEAD:
+        first = bool(head[FLAGS_AT] & FIRST)
+        if first and not began:
+            return True
+        began = began and first
+        position += _size(head)
+    return False
 
 
 def renumber(file: BinaryIO) -> None:

@@ -21,6 +21,7 @@ READERS: dict[str, Any] = {
 EXACT = {"1": "L", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA"}  # mode in the file -> mode we work in
 
 _GAP = rb"(?:\s|#[^\n]*\n)+"
+_NEXT = re.compile(rb"\s*P[1-7]\s")  # another picture behind the pixels of one
 _PNM = re.compile(rb"P([56])" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
 
 
@@ -52,6 +53,8 @@ class Opened:
         pixels = self._file.read(size)
         if len(pixels) < size:
             raise ValueError(f"truncated: {len(pixels)} of {size} bytes of pixels")
+        if _NEXT.match(self._file.read(64)):
+            raise ValueError("several pictures in one file, of which only the first could be read: split them")
         rows = np.frombuffer(pixels, dtype).reshape(self.height, self.width, self._bands)
         return rows.astype(dtype.newbyteorder("="), copy=False)
 

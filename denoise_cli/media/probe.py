@@ -4,12 +4,16 @@ in a damaged file and only ever decides how the output is compressed, or that a 
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+from denoise_cli.media import heads, tiff
 
 HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
+MP_ENTRY, VIEW, MOST_VIEWS = 0xB002, 0x020000, 1000
 
 
 def head(file: BinaryIO, size: int = HEAD) -> bytes:
@@ -19,14 +23,33 @@ def head(file: BinaryIO, size: int = HEAD) -> bytes:
 
 def unsupported(file: BinaryIO, format: str) -> str | None:
     """Say why libvips would silently read only a part of a file, such as its first frame."""
-    start = head(file)
-    if format == "png" and b"acTL" in start[: start.find(b"IDAT")]:
+    start = head(file, 16)
+    if format == "png" and b"acTL" in heads.names(file):
         return "animated PNG is not supported; convert it to WebP or GIF"
+    if format == "jpeg" and any(_views(segment) for _, segment in heads.found(file, heads.PICTURES)):
+        return "several views in one file (MPO), of which only the first could be read: split them"
     if format == "avif" and start[8:12] == b"avis":
         return "AVIF sequences are not supported; convert the file to WebP or GIF"
     if format == "gif" and not _reaches_trailer(file):
         return "truncated: the file ends before its last frame does"
     return None
+
+
+def _views(segment: bytes) -> bool:
+    """Whether an MPF segment tells of a panorama, a stereo pair or a turn; previews and maps are none.
+
+    CIPA DC-007: entries of 16 bytes whose first four say in their lower half what a picture is.
+    """
+    index = segment[8:]  # marker, size, MPF\0
+    order: Literal["little", "big"] = "little" if index.startswith(b"II") else "big"
+    for page in tiff.directories(io.BytesIO(index)):
+        for entry in page:
+            if entry.tag == MP_ENTRY:
+                at = int.from_bytes(index[entry.place : entry.place + 4], order)
+                listed = index[at : at + 16 * MOST_VIEWS]
+                kinds = [int.from_bytes(listed[i : i + 4], order) for i in range(0, len(listed) - 15, 16)]
+                return any(kind & 0xFF0000 == VIEW for kind in kinds)
+    return False
 
 
 def _reaches_trailer(file: BinaryIO) -> bool:

@@ -13,13 +13,13 @@ all that loading this takes.
 from denoise_cli.metrics.floor import LevelMeter, noise_level
 from denoise_cli.metrics.noise import FLATTEST, NoiseMeter, noise_std
 from denoise_cli.metrics.pictures import STEPS, WINDOW, ResidualMeter, mse, psnr, residual, ssim
-from denoise_cli.metrics.reconstruction import ErrorMeter
+from denoise_cli.metrics.reconstruction import ErrorMeter, exceeds
 from denoise_cli.metrics.sound import NoScore, log_spectral_distance, segmental_snr, si_sdr, snr
 from denoise_cli.metrics.speech import pesq, stoi
 
 __all__ = [
     "FLATTEST", "STEPS", "WINDOW",
     "ErrorMeter", "LevelMeter", "NoScore", "NoiseMeter", "ResidualMeter",
-    "log_spectral_distance", "mse", "noise_level", "noise_std", "pesq", "psnr", "residual", "segmental_snr",
-    "si_sdr", "snr", "ssim", "stoi",
+    "exceeds", "log_spectral_distance", "mse", "noise_level", "noise_std", "pesq", "psnr", "residual",
+    "segmental_snr", "si_sdr", "snr", "ssim", "stoi",
 ]  # fmt: skip

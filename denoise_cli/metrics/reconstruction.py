@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ALIKE = 1e-9  # relative difference of two sums of the same errors, added up in another order
+
+
+def exceeds(score: float, threshold: float) -> bool:
+    """Whether a score is above a threshold, which may be the score of this very file, measured in other blocks."""
+    return score > threshold * (1 + ALIKE)
+
 
 class ErrorMeter:
     """Mean squared difference of input and output over the blocks of a stream, (C, n, W) each.

@@ -93,6 +93,15 @@ def test_unclipped_noise_is_kept_in_a_float_tiff(corrupt, tmp_path):
     assert (tmp_path / "out" / "white.tif").exists()
 
 
+@pytest.mark.parametrize("name", ["r.png", "r.flac", "r.jpg"])
+def test_unclipped_noise_goes_into_no_file_that_says_it_is_something_else(corrupt, tmp_path, name):
+    source = write_png(tmp_path / "white.png", np.ones((3, 10, 12), np.float32))
+    done = corrupt(source, "--std", 5, "--no-clip", "-o", tmp_path / name)
+    assert (done.code, done.err.count("\n"), ".tif or .wav" in done.err) == (2, 1, True)
+    assert not (tmp_path / name).exists()
+    assert corrupt(source, "--std", 5, "--no-clip", "-o", tmp_path / "r.TIFF").code == 0
+
+
 def test_clipped_noise_stays_in_the_range_of_the_file(corrupt, tmp_path):
     source = write_png(tmp_path / "white.png", np.ones((3, 100, 120), np.float32))
     assert corrupt(source, "--std", 50).code == 0

@@ -36,7 +36,7 @@ def test_holes_are_filled_by_the_model_and_all_else_is_kept(command, filler, tmp
     hole = np.zeros((1, 50, 70), np.float32)
     hole[0, 10:20, 30:45] = 1
     picture, mask = write_png(tmp_path / "x.png", x), write_png(tmp_path / "mask.png", hole)
-    done = command("run", picture, "--mask", mask, "-m", filler, "-o", tmp_path / "y.png", "--strength", 0.3)
+    done = command("run", picture, "--mask", mask, "-m", filler, "-o", tmp_path / "y.png")
     assert done.code == 0, done.err
     y, before = read_png(tmp_path / "y.png"), read_png(picture)
     missing = hole[0] > 0
@@ -76,6 +76,12 @@ def test_what_the_model_saw_in_its_holes_is_known():
     for noise in ("gaussian:std=5", "", "recorded noise, 0 to 20 dB"):
         with pytest.raises(UsageError, match="was not trained with masking noise"):
             value(ModelCard("m", noise=noise))
+
+
+def test_a_mask_goes_without_a_strength(command, filler, tmp_path):
+    picture = write_png(tmp_path / "x.png", scene(20, 20))
+    done = command("run", picture, "--mask", picture, "-m", filler, "-o", tmp_path / "y.png", "--strength", 0.5)
+    assert (done.code, done.err.count("\n"), "leave --strength out" in done.err) == (2, 1, True)
 
 
 def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_path):

@@ -21,6 +21,7 @@ from PIL import Image
 
 from denoise_cli import pictures, shipped
 from denoise_cli.errors import printable
+from denoise_cli.media import image
 
 TREE = ["a.png", "gray.png", "sub/b.png", "sub/deep/c.png"]
 
@@ -335,6 +336,16 @@ def test_json_of_a_run_with_nothing_to_do_is_json_too(run, folder):
     assert [row["status"] for row in document["results"]] == ["skipped"] * 4
 
 
+def test_a_report_says_of_no_file_more_than_is_known(run, tmp_path, model):
+    (tmp_path / "bad.wav").write_bytes(b"RIFF no recording")
+    assert run(tmp_path / "bad.wav", "--report", tmp_path / "r.json").code == 1
+    (row,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert (row["status"], row["kind"], row["pixels"]) == ("failed", None, None)
+    out = write_png(tmp_path / "x.png", scene(20, 20))
+    done = denoise("run", "-", "-o", out, "-m", model, "--on-exists", "skip", "--json", stdin=b"")
+    assert json.loads(done.stdout)["results"][0]["input"] == "-"
+
+
 def test_reports_hold_the_noise_before_and_after(run, tmp_path):
     noisy = 0.5 + np.random.default_rng(0).normal(0, 20 / 255, (3, 128, 128)).astype(np.float32)
     write_png(tmp_path / "in" / "n.png", noisy)
@@ -369,6 +380,39 @@ def test_compare_draws_before_and_after(run, folder, tmp_path):
     with Image.open(tmp_path / "sheets" / "a.png.compare.png") as image:
         assert image.width > 91
         assert image.height >= 70
+
+
+def test_a_sheet_that_a_stopped_run_has_not_drawn_is_drawn_by_the_next(run, folder, tmp_path):
+    sheets = tmp_path / "sheets"
+    assert run(folder).code == 0
+    assert run(folder, "--compare", sheets).code == 0
+    assert tree(sheets) == [f"{name}.compare.png" for name in TREE]
+    first = (sheets / "a.png.compare.png").read_bytes()
+    (sheets / "a.png.compare.png").unlink()
+    kept = sheets / f"{TREE[1]}.compare.png"
+    kept.write_bytes(b"looked at")
+    assert run(folder, "--compare", sheets).code == 0
+    assert (sheets / "a.png.compare.png").read_bytes() == first
+    assert kept.read_bytes() == b"looked at"
+
+
+def test_sheets_inside_the_input_are_no_inputs(run, folder):
+    for _ in range(2):
+        assert run(folder, "--compare", folder / "sheets").code == 0
+    assert tree(folder.with_name("photos.denoised")) == TREE
+    assert len(tree(folder / "sheets")) == len(TREE)
+
+
+def test_sheets_are_drawn_of_pictures_that_a_limit_was_raised_for(run, tmp_path, monkeypatch):
+    picture, read, asked = write_png(tmp_path / "x.png", scene(40, 40)), image.read, []
+
+    def noted(path, *, limits):
+        asked.append(limits.pixels)
+        return read(path, limits=limits)
+
+    monkeypatch.setattr(image, "read", noted)
+    done = run(picture, "-o", tmp_path / "y.png", "--max-pixels", 10**9, "--compare", tmp_path / "sheets")
+    assert (done.code, asked) == (0, [10**9] * 2)
 
 
 def test_pictures_that_would_be_compared_in_one_place_are_refused_before_any_work(run, folder, tmp_path):

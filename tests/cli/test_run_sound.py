@@ -29,6 +29,13 @@ def write(path: Path, x: np.ndarray | None = None, rate: int = RATE, **options) 
     return path
 
 
+def test_recordings_of_another_rate_are_not_compared(command, voice_model, tmp_path):
+    source = write(tmp_path / "a.wav")
+    done = command("run", source, "-m", voice_model, "--sample-rate", 8000, "--compare", tmp_path / "sheets")
+    assert (done.code, done.err.count("\n"), "leave --sample-rate out" in done.err) == (2, 1, True)
+    assert not (tmp_path / "a.denoised.wav").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "rate", "channels", "subtype"),
     [("a.wav", 44_100, 2, "PCM_24"), ("a.flac", 48_000, 1, "PCM_16"), ("a.wav", 8000, 3, "FLOAT")],

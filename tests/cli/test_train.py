@@ -133,6 +133,9 @@ def test_a_training_goes_on_from_a_model_as_it_was_made(command, clean, tmp_path
         assert b.training["loss"] == "l1"
         x, y = weights(tmp_path / "a.onnx"), weights(out)
         assert all(np.allclose(x[name], y[name], atol=1e-6) for name in x)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()  # the name of a model, and of a folder that happens to be there
+    assert command("train", clean, "-o", "b.onnx", "--init", "a", "--steps", 1, "--overwrite", *TINY).code == 0
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "b", "--steps", 1, "--kind", "audio")
     assert (done.code, "unet is not a net for audio" in done.err) == (2, True)
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "d", "--steps", 1)

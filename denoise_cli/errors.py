@@ -74,4 +74,9 @@ def printable(text: str | os.PathLike[str]) -> str:
 
 def choice(what: str, value: object, choices) -> str:
     """One line that names the bad value and the choices: ``unknown noise "gausian"; choose from ...``."""
-    return f'unknown {what} "{value}"; choose from {", ".join(map(str, choices))}'
+    import difflib
+
+    known = list(map(str, choices))
+    near = difflib.get_close_matches(str(value), known, 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f'unknown {what} "{value}"; choose from {", ".join(known)}{meant}'

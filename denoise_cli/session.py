@@ -29,7 +29,7 @@ from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError
 from denoise_cli.model_file import ModelFile
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
-NO_CUDA = 'device "cuda" is not to be had: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
+NO_CUDA = 'device "cuda" is not available: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
 
 
 # Onnxruntime keeps what a call needed for the next one, in pieces that suit it alone: over a folder of pictures of

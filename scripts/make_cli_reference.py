@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from denoise_cli.cli.commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "cli.md"
-COMMANDS = ("run", "corrupt", "train", "eval", "encode", "decode", "propagate", "quantise")
 
 
 def help_of(*command: str) -> str:
@@ -25,7 +26,7 @@ def help_of(*command: str) -> str:
 
 def page() -> str:
     parts = ["# Command line", "", "Made from `--help` by `scripts/make_cli_reference.py`; do not edit."]
-    for command in ((), *((name,) for name in COMMANDS)):
+    for command in ((), *((name,) for name, command in COMMANDS.items() if not command.hidden)):
         parts += ["", f"## {' '.join(('denoise', *command))}", "", "```", help_of(*command), "```"]
     return "\n".join(parts) + "\n"
 

@@ -16,7 +16,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import ModelError, UsageError
 from denoise_cli.evaluate import anomaly
 from denoise_cli.media.files import Job
-from denoise_cli.metrics import ErrorMeter, mse
+from denoise_cli.metrics import ErrorMeter, exceeds, mse
 from denoise_cli.model_file import ModelFile, with_card
 from denoise_cli.session import Session
 
@@ -56,6 +56,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def by_pairs(normal: np.ndarray, anomalous: np.ndarray) -> float:
     """The definition: every pair, equal ones count half."""
     return float(np.mean([(a > n) + 0.5 * (a == n) for a in anomalous for n in normal]))
+
+
+def test_the_file_that_a_threshold_comes_from_is_not_above_it():
+    score = 1.0012477772264788e-4
+    assert not exceeds(score * (1 + 3e-14), score)  # the same errors, added up in other blocks
+    assert exceeds(score * 1.0001, score)
 
 
 @pytest.mark.parametrize("levels", [3, 10, 10**6])

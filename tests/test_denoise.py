@@ -101,6 +101,13 @@ def test_the_next_window_is_read_meanwhile_only_where_one_cannot_keep_the_thread
     assert np.array_equal(np.concatenate(written, axis=1), 1 - x)
 
 
+def test_all_cores_are_taken_where_the_system_does_not_tell_which(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert workers.threads_of(denoise.Options()) == 7
+    assert workers.threads_of(denoise.Options(threads=2)) == 2
+
+
 def test_pictures_off_the_grid_of_the_model_keep_their_size():
     sizes = []
     fake = Fake(lambda x: sizes.append(x.shape[2:]) or 1 - x, multiple=8)
@@ -218,7 +225,7 @@ def test_a_bad_file_yields_its_error_and_the_others_are_done(job):
     found = {result.job.relative.name: result.error for result in denoise.run(jobs, Fake(), Options(threads=2))}
     assert [name for name, error in sorted(found.items()) if error is None] == ["0.png", "2.png", "4.png"]
     assert str(jobs[1].source) in found["1.png"]
-    assert "vanished" in found["3.png"]
+    assert "no such file" in found["3.png"]
     assert [one.target.exists() for one in jobs] == [True, False, True, False, True]
     assert not leftovers(jobs[0].target.parent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import threading
@@ -197,7 +198,7 @@ def test_settle(inside: Path) -> None:
     plant(inside, "a.out", "b.out", "f.out", "d.out/x")
     named = [Job(None, Path(name), Path(name)) for name in ("a.out", "b.out", "c.out")]
     found = Job(None, Path("f.out"), Path("f"), resume=True)
-    with pytest.raises(RefusedError, match=r"a\.out and 1 more exists"):
+    with pytest.raises(RefusedError, match=r"a\.out and 1 more exist;"):
         settle(named)
     assert settle([found, named[2]]) == ([named[2]], [found])
     assert settle(named, "skip") == ([named[2]], named[:2])
@@ -227,6 +228,23 @@ def test_check_writable_creates_nothing(inside: Path, monkeypatch: pytest.Monkey
 
 def parts(folder: Path) -> list[str]:
     return [path.name for path in folder.glob(".denoise-*")]
+
+
+@pytest.mark.parametrize(("number", "kind", "said"), [
+    (errno.ENOSPC, NoSpaceError, "no space left on device: x.bin"), (errno.EIO, OutputError, "x.bin: "),
+])  # fmt: skip
+def test_what_fails_while_it_is_written_is_named(
+    inside: Path, number: int, kind: type[Exception], said: str
+) -> None:
+    def fail() -> None:
+        with Replacing(Path("x.bin")) as target:
+            target.file.write(b"half")
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(kind, match=said):
+        fail()
+    assert not list(inside.glob("*.bin"))
+    assert not list(inside.glob(".denoise-*"))
 
 
 def test_a_target_is_old_or_whole(inside: Path) -> None:
@@ -404,7 +422,7 @@ def test_open_input_names_what_happened(inside: Path) -> None:
     plant(inside, "a")
     with open_input(Path("a")) as file:
         assert file.read() == b"a"
-    with pytest.raises(InputError, match="gone: vanished"):
+    with pytest.raises(InputError, match="gone: no such file"):
         open_input(Path("gone"))
     os.mkfifo("pipe")
     with pytest.raises(InputError, match="pipe: not a regular file"):

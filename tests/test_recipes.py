@@ -129,7 +129,7 @@ def test_a_recipe_of_two_stages_starts_the_second_where_the_first_ended(tmp_path
     (tmp_path / "other.1.curve.png").write_bytes(b"mine")
     capsys.readouterr()
     assert run("train", tmp_path / "clean", "-o", tmp_path / "other.onnx", "--recipe", "two", *tiny) == 2
-    assert "other.1.curve.png is there already" in capsys.readouterr().err
+    assert "other.1.curve.png exists already" in capsys.readouterr().err
     assert not (tmp_path / "other.1.ckpt").exists()
 
     # What is there is not done again.

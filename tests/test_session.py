@@ -130,6 +130,13 @@ def test_an_output_that_is_not_finite_is_found_when_it_comes(tmp_path):
         session(x)
 
 
+def test_a_finite_output_may_have_a_sum_that_is_not(tmp_path, recwarn):
+    session = Session(build(tmp_path / "m.onnx", [helper.make_node("Identity", ["x"], ["y"])]), "cpu")
+    x = np.full((1, 3, 8, 8), 3e38, np.float32)
+    assert np.array_equal(session(x), x)
+    assert not recwarn.list
+
+
 def test_the_noise_level_reaches_the_model_for_every_sample(tmp_path):
     nodes = [
         helper.make_node("Reshape", ["sigma", "shape"], ["level"]),

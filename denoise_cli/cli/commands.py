@@ -18,16 +18,16 @@ class Command(NamedTuple):
     hidden: bool = False  # a second spelling
 
 
-RUN, QUANTISE = "Clean files, whole folders or a pipe.", "A model in int8 or fp16, for faster processors or GPUs."
+RUN, QUANTISE = "Clean files, whole folders or a pipe.", "Turn a model into int8 or fp16, for speed."
 COMMANDS = {
-    "corrupt": Command("Add noise to clean files.", "corrupt"),
-    "train": Command("Train a model on clean files of yours.", "train"),
     "run": Command(RUN, "run"),
     "denoise": Command(RUN, "run", hidden=True),
+    "corrupt": Command("Add noise to clean files.", "corrupt"),
+    "train": Command("Train a model on clean files of yours.", "train"),
     "eval": Command("Measure quality and speed; find anomalies.", "evaluate"),
-    "propagate": Command("What noise becomes in the layers of a network.", "propagate"),
-    "encode": Command("Pictures to latent arrays.", "encode"),
-    "decode": Command("Latent arrays back to pictures.", "decode", "encode"),
+    "propagate": Command("Show what noise becomes in the layers of a network.", "propagate"),
+    "encode": Command("Turn pictures into latent arrays.", "encode"),
+    "decode": Command("Turn latent arrays back into pictures.", "decode", "encode"),
     "quantise": Command(QUANTISE, "quantise"),
     "quantize": Command(QUANTISE, "quantise", hidden=True),
 }

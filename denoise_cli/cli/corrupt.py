@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from denoise_cli.cli import options as opt
+from denoise_cli.cli import screen
 
 
 class Tabular(StrEnum):
@@ -24,7 +25,7 @@ def corrupt(
         str | None,
         typer.Option(
             "--std",
-            help="White noise: in 8-bit steps for pictures, 50; full scale = 1 for recordings, 0.05. "
+            help="White noise: in 8-bit steps for pictures, e.g. 50; full scale = 1 for recordings, e.g. 0.05. "
             "A range such as 0-55 is drawn from for every file.",
         ),
     ] = None,
@@ -79,7 +80,8 @@ def corrupt(
     For tables, in standard deviations of each column: gaussian uniform salt-pepper (stuck 3 from the mean), and
     masking:amount=0.2,size=1, after which values are missing.
 
-    Any number may be a range, as in gaussian:std=0-55, and p=0.5 applies it to half of the files.
+    The numbers shown hold where none is given. Any may be a range, as in gaussian:std=0-55, and p=0.5 applies it to
+    half of the files.
     For pictures a strength in 8-bit steps may be a part of full scale: gaussian:std=0.5fs is std=127.5.
     "camera+jpeg" is one after the other, as is --noise given twice; "gaussian|camera" is one of them for each file,
     and binds closer: "gaussian|camera+jpeg" is one of the two, and then JPEG; "gaussian|(camera+jpeg)" is not.
@@ -125,6 +127,10 @@ def corrupt(
             listing.check_floating(job)
     if dry_run:
         listing.show(todo, skipped)
+        raise typer.Exit(1 if found.missing else 0)
+    if not todo:
+        if not quiet:
+            screen.say(listing.nothing(found, skipped, "tables" if kind else "pictures or recordings"))
         raise typer.Exit(1 if found.missing else 0)
     began = time.perf_counter()
     results = listing.follow(

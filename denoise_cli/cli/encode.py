@@ -26,7 +26,7 @@ def encode(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the latents go, .npy or .npz.")],
     model: Needed,
     device: opt.Device = "auto",
-    on_exists: opt.Exists = None,
+    on_exists: opt.NeverSkipped = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Write the latent arrays of pictures: (N, K) float32, or (N, K, h, w) of pictures with more than one cell.
@@ -91,7 +91,7 @@ def decode(
     ],
     model: Needed,
     device: opt.Device = "auto",
-    on_exists: opt.Exists = None,
+    on_exists: opt.NeverSkipped = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Turn latent arrays back into pictures, by the names they had.

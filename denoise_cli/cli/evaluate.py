@@ -77,7 +77,8 @@ def evaluate(
 ) -> None:
     """Measure PSNR, SSIM and speed of pictures; SI-SDR, SNR, LSD, STOI, PESQ and speed of recordings; tables.
 
-    denoise eval NOISY CLEAN: pairs by relative path.
+    denoise eval NOISY CLEAN: pairs by relative path; the model cleans NOISY first. With --baseline noisy the files
+    are scored as they are, which is how to score what was cleaned before.
 
     denoise eval CLEAN --noise gaussian:std=25: the noise is made here, clipped and rounded as in a file.
 
@@ -132,7 +133,10 @@ def evaluate(
         noisy_root, clean_root = None, noisy
         chain = parse(noise) if noise else Chain((Gaussian(),)) if sweep else None
         if chain is None:
-            raise UsageError("give NOISY and CLEAN, or one CLEAN with --noise SPEC")
+            add = (
+                "" if std is None else f"; --std only tells a model the level, --noise gaussian:std={std:g} adds it"
+            )
+            raise UsageError(f"give NOISY and CLEAN, or one CLEAN with --noise SPEC{add}")
     else:
         noisy_root, clean_root, chain = noisy, clean, None
         if noise or sweep:

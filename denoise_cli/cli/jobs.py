@@ -20,6 +20,8 @@ from denoise_cli.media.formats import IMAGE_SUFFIXES
 from denoise_cli.pipeline import Result
 from denoise_cli.report import totals
 
+NEITHER = "not a picture or a recording by its name"
+
 
 def plan(
     inputs: Sequence[str] | None,
@@ -55,7 +57,7 @@ def plan(
         if not binary_out:
             raise UsageError("--json and the picture cannot share stdout; name a file with -o or use --report")
     for path in () if quiet else found.others:
-        screen.say(f"{files.printable(path)}: left out, not a file of ours by its name")
+        screen.say(f"{files.printable(path)}: left out, {'not a table' if suffixes == TABLE_SUFFIXES else NEITHER}")
     for path, reason in found.skipped:
         screen.say(f"{files.printable(path)}: left out, {reason}")
     for name, reason in found.missing:
@@ -204,7 +206,17 @@ def summary(results: Sequence[Result], skipped: int, missing: int, seconds: floa
         filled = sum(result.filled or 0 for result in results)
         speed = [f"{_count(filled, 'missing value', 'missing values')} filled"] if filled else []
     amount = _amount(pixels, duration, rows)
-    screen.say(f"{', '.join(parts)}; {', '.join([f'{amount} in {seconds:.1f} s', *speed])}")
+    where = _where([result.job for result in results if result.error is None])
+    screen.say(f"{', '.join(parts)}{where}; {', '.join([f'{amount} in {seconds:.1f} s', *speed])}")
+
+
+def _where(jobs: Sequence[files.Job]) -> str:
+    """Where all results are: the file, or the folder; empty where they are in several, or went to stdout."""
+    targets = [job.target for job in jobs if job.target is not None]
+    if len(jobs) == 1 and not jobs[0].resume:
+        return f" -> {printable(targets[0])}" if targets else ""
+    folders = {target.parents[len(job.relative.parts) - 1] for job, target in zip(jobs, targets, strict=False)}
+    return f" -> {printable(folders.pop())}{os.sep}" if len(folders) == 1 else ""
 
 
 def _count(n: int, one: str, many: str) -> str:

@@ -29,7 +29,10 @@ Output = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        "-m", "--model", help="A shipped model's name or an .onnx file.", show_default="by what the file is"
+        "-m",
+        "--model",
+        help="gray, image, speech, speech-fast, or an .onnx file.",
+        show_default="by what the file is",
     ),
 ]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]
@@ -41,7 +44,8 @@ Precision = Annotated[
     ),
 ]
 Batch = Annotated[
-    int | None, typer.Option("-b", "--batch", help="Tiles a call of the model.", show_default="1 on cpu, 8 on cuda")
+    int | None,
+    typer.Option("-b", "--batch", help="Tiles in one call of the model.", show_default="1 on cpu, 8 on cuda"),
 ]
 Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Side of a tile in pixels.", show_default="1120")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Tiles at once.", show_default="all cores")]
@@ -49,7 +53,7 @@ Strength = Annotated[float, typer.Option("--strength", help="0 leaves the input,
 Ensemble = Annotated[
     int,
     typer.Option(
-        "--ensemble", metavar="1|2|4|8", help="Pictures: mean over so many mirrored copies; better, and slower."
+        "--ensemble", metavar="1|2|4|8", help="Pictures: mean over this many mirrored copies; better, and slower."
     ),
 ]
 Std = Annotated[
@@ -60,13 +64,21 @@ Std = Annotated[
         show_default="blind",
     ),
 ]
+_IF_THERE = "What to do if an output exists."
 Exists = Annotated[
-    OnExists | None,
-    typer.Option("--on-exists", help="If an output is there.", show_default="skip in folders, else error"),
+    OnExists | None, typer.Option("--on-exists", help=_IF_THERE, show_default="skip in folders, else error")
 ]
-Noise = Annotated[
+NeverSkipped = Annotated[OnExists | None, typer.Option("--on-exists", help=_IF_THERE, show_default="error")]
+_NOISE = "A corruption, e.g. salt-pepper:amount=0.1; repeat to compose. All are listed by denoise corrupt --help."
+Noise = Annotated[list[str] | None, typer.Option("--noise", metavar="SPEC", help=_NOISE)]
+TrainingNoise = Annotated[
     list[str] | None,
-    typer.Option("--noise", metavar="SPEC", help="A corruption, e.g. salt-pepper:amount=0.1; repeat to compose."),
+    typer.Option(
+        "--noise",
+        metavar="SPEC",
+        help=_NOISE,
+        show_default="gaussian:std=0-55+quantise:p=0.7; tables masking, series gaussian and masking",
+    ),
 ]
 MaxPixels = Annotated[
     int | None,

@@ -45,8 +45,9 @@ def quantise(
     """Turn a model into 8-bit integers, two to three times faster on processors with VNNI or dot products, or, with
     --to fp16, into half precision, for GPUs.
 
-    denoise run --precision int8 -m MODEL then finds it beside MODEL, as --precision fp16 does. int8 costs quality,
-    the more the fainter the noise: measure both forms with denoise eval.
+    denoise run --precision int8 -m MODEL then finds it beside a MODEL of yours, as --precision fp16 does; that of a
+    shipped model is named itself, -m image.int8.onnx. int8 costs quality, the more the fainter the noise: measure
+    both forms with denoise eval.
     """
     try:
         from denoise_cli.train.half import halve
@@ -67,7 +68,7 @@ def quantise(
         raise UsageError(f"-o {target}: a model is an .onnx file")
     keep_apart([target], [source])
     if target.exists() and not overwrite:
-        raise RefusedError(f"{target} is there already; --overwrite replaces it")
+        raise RefusedError(f"{target} exists already; --overwrite replaces it")
     check_writable([target])
     command = shlex.join(["denoise", *sys.argv[1:]])
     if clean is None:
@@ -76,4 +77,5 @@ def quantise(
         to_int8(source, clean, target, seed=seed, command=command, say=screen.say)
     if not quiet:
         size, before = (path.stat().st_size / 1e6 for path in (target, source))
-        screen.say(f"{target}: {size:.1f} MB in {to.value}; {before:.1f} in float")
+        use = "" if target.parent.resolve() == source.parent.resolve() else f"; denoise run -m {target} takes it"
+        screen.say(f"{target}: {size:.1f} MB in {to.value}; {before:.1f} in float{use}")

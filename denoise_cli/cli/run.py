@@ -42,7 +42,7 @@ def run(
         typer.Option(
             "--atten-lim",
             metavar="DB",
-            help="Recordings: lower noise by at most so much; inf for all the model gives.",
+            help="Recordings: lower noise by at most this much; inf for all the model gives.",
             show_default="to 40 dB below the voice, by 8 to 24",
         ),
     ] = None,

@@ -76,7 +76,7 @@ def evaluate(asked: Asked) -> int:
         screen.put(reports.as_json({"model": name, "seed": asked.seed, "rows": table}))
     elif not asked.quiet:
         screen.table(
-            ["noise", "pictures", "noisy dB", "noisy MSE", "PSNR dB", "std", "MSE", "std", "s/MP"],
+            ["noise", "pictures", "noisy dB", "noisy MSE", "PSNR dB", "PSNR std", "MSE", "MSE std", "s/MP"],
             [
                 [
                     row.noise or "as given", str(row.pictures), f"{row.noisy_psnr:.2f}", f"{row.noisy_mse:.5f}",

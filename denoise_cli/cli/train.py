@@ -52,14 +52,14 @@ def train(
         typer.Option(
             "--arch",
             help="unet, dncnn, conv-dae, latent-dae, dense-dae; band-mixer for audio; dense for tables; series.",
-            show_default="unet, band-mixer, dense, series",
+            show_default="pictures unet, audio band-mixer, tables dense",
         ),
     ] = None,
     net: Annotated[
         list[str] | None,
         typer.Option("--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192."),
     ] = None,
-    noise: opt.Noise = None,
+    noise: opt.TrainingNoise = None,
     loss: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +83,9 @@ def train(
     patch: Annotated[
         int | None,
         typer.Option(
-            "--patch", help="Side of a patch, pixels; or a segment, samples.", show_default="64, 32768, 512"
+            "--patch",
+            help="Side of a patch, pixels; or a segment, samples.",
+            show_default="pictures 64, audio 32768, series 512",
         ),
     ] = None,
     rate: Annotated[int, typer.Option("--rate", min=1000, max=384_000, help="audio: Hz of the model.")] = 16_000,
@@ -94,9 +96,10 @@ def train(
     augment: Annotated[
         bool, typer.Option("--augment/--no-augment", help="Pictures: turn and mirror them in eight ways.")
     ] = True,
-    steps: Annotated[int | None, typer.Option("--steps", help="Stop after so many steps.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Stop after this many steps.")] = None,
     epochs: Annotated[
-        float | None, typer.Option("--epochs", help="Stop when every file, or picture of a stack, came so often.")
+        float | None,
+        typer.Option("--epochs", help="Stop when every file, or picture of a stack, has been seen so often."),
     ] = None,
     max_time: Annotated[
         str | None, typer.Option("--max-time", help="Finish within this time: 90s, 20m, 1h30m.")
@@ -164,11 +167,14 @@ def train(
     values = dict(locals())
     from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
-    from denoise_cli.media.layout import TABULAR
+    from denoise_cli.media import arrays
+    from denoise_cli.media.layout import TABULAR, is_table
     from denoise_cli.train.paths import check_output
 
     for path in recipes.outputs(context, output, recipe):  # before torch is loaded, or a million files listed
         check_output(path, resume, overwrite, sheet=kind.value not in TABULAR)
+    if kind is Kind.image and is_table(clean) and not arrays.is_named(clean):
+        raise UsageError(f"{clean} is a table: say --kind table, or --kind series")
     init = recipes.start(init, output, resume)
     try:
         import torch
@@ -183,7 +189,6 @@ def train(
         raise BackendError(f'training needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
     from denoise_cli.errors import choice
-    from denoise_cli.media import arrays
     from denoise_cli.train import tables
 
     before = checkpoint.described(init) if init else {}

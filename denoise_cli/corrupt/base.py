@@ -20,6 +20,7 @@ from denoise_cli.signal import Header, Kind
 Amount = Any  # a number, "LOW-HIGH" or a Span; always a Span, or None, once the corruption is made
 Process = Callable[[np.ndarray], np.ndarray]  # a block to a block, (C, n, W) float32 both
 
+IN_TABLES = (10, "standard deviations of a column; try 0.5")  # what a table's noise may have, and that in words
 WORDS: dict[Kind, tuple[str, str]] = {
     "image": ("a picture", "pictures"),
     "audio": ("a recording", "recordings"),
@@ -114,15 +115,16 @@ class Corruption:
             raise InputError(
                 f"{self.name}: {shares[0]} in fs is for pictures, and this is {WORDS[header.kind][0]}: {unit}"
             )
-        if header.kind != "audio":
-            if self.asks_level:
-                raise InputError(f"{self._no_level()}, and this is {WORDS[header.kind][0]}")
+        if header.kind != "audio" and self.asks_level:
+            raise InputError(f"{self._no_level()}, and this is {WORDS[header.kind][0]}")
+        if header.kind == "image":
             return
+        most, what = (1, "the full scale of recordings; try 0.05") if header.kind == "audio" else IN_TABLES
         overruled = self.instead.values() if self.asks_level else ()
         for key in self.scaled:
             span: Span = getattr(self, key)
-            if key not in overruled and max(-span.low, span.high) > 1:
-                raise InputError(f"{self.name}: {key} {span} is beyond 1, the full scale of recordings; try 0.05")
+            if key not in overruled and max(-span.low, span.high) > most:
+                raise InputError(f"{self.name}: {key} {span} is beyond {most}, {what}")
 
     def _no_level(self) -> str:
         names = " and ".join(self.instead)

@@ -126,7 +126,7 @@ def open_input(path: Path | None) -> BinaryIO:
     Raises
     ------
     InputError
-        The file vanished, may not be read, or became a pipe since it was found.
+        There is no such file any more, or it may not be read, or became a pipe since it was found.
     UsageError
         Standard input is closed, empty or a terminal.
     """
@@ -136,7 +136,7 @@ def open_input(path: Path | None) -> BinaryIO:
         # Non-blocking, since a pipe that took the file's place would wait for a writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise InputError(f"{printable(path)}: vanished") from error
+        raise InputError(f"{printable(path)}: no such file") from error
     except OSError as error:
         raise InputError(f"{printable(path)}: {(error.strerror or str(error)).lower()}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

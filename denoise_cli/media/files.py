@@ -208,7 +208,8 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
         else:
             key = identity(job.target)
             if key in sources:
-                raise RefusedError(f"output {printable(job.target)} is the input {printable(sources[key])}")
+                both = f"output {printable(job.target)} is the input {printable(sources[key])}"
+                raise RefusedError(f"{both}; name another -o, or leave earlier outputs out of the inputs")
         other = targets.setdefault(key, job)
         if other is not job:
             names = " and ".join(printable(each.source or "-") for each in (other, job))
@@ -245,7 +246,7 @@ def settle(jobs: Iterable[Job], on_exists: OnExists | None = None) -> tuple[list
         action = on_exists or ("skip" if job.resume else "error")
         {"skip": skipped, "overwrite": todo, "error": refused}[action].append(job)
     if refused:
-        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
         name = printable(refused[0].target or "")
-        raise RefusedError(f"output {name}{more} exists; use --on-exists skip or --on-exists overwrite")
+        those = f"{name} and {len(refused) - 1} more exist" if len(refused) > 1 else f"{name} exists"
+        raise RefusedError(f"output {those}; use --on-exists skip or --on-exists overwrite")
     return todo, skipped

@@ -22,7 +22,7 @@ from denoise_cli.media.containers import Plan
 try:
     import soundfile
 except (ImportError, OSError) as error:  # OSError: it came without libsndfile, and the system has none
-    raise BackendError("recordings need soundfile, which is not to be had; run: pip install soundfile") from error
+    raise BackendError("recordings need soundfile, which is not available; run: pip install soundfile") from error
 
 SET_ADD_PEAK_CHUNK, RF64_AUTO_DOWNGRADE = 0x1050, 0x1210  # commands that soundfile does not name
 UNKNOWN = 1 << 62  # frames; libsndfile says 2^63 - 1 where a FLAC does not tell

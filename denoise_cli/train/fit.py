@@ -134,11 +134,11 @@ def pick_device(device: str) -> torch.device:
     if device.partition(":")[0] not in ("cpu", "cuda"):
         raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BackendError('device "cuda" is not to be had: this torch has no CUDA; run: pip install torch')
+        raise BackendError('device "cuda" is not available: this torch has no CUDA; run: pip install torch')
     where = torch.device(device)
     if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
         raise BackendError(
-            f'device "{device}" is not to be had: there are {torch.cuda.device_count()} CUDA devices'
+            f'device "{device}" is not available: there are {torch.cuda.device_count()} CUDA devices'
         )
     return where
 

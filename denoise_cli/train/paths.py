@@ -57,4 +57,4 @@ def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = T
             also = "--resume goes on from it, --overwrite starts anew"
             way = also if path == paths.checkpoint else "--overwrite replaces it"
             none = f"there is no {printable(paths.checkpoint)} to go on from, and " if resume else ""
-            raise RefusedError(f"{none}{printable(path)} is there already; {way}")
+            raise RefusedError(f"{none}{printable(path)} exists already; {way}")

@@ -76,7 +76,7 @@ def split(clean: Path, val: Path | None, suffixes: frozenset[str], what: str) ->
     """Files to train on and files to validate on; `what` they are, for messages."""
     everything = listing(clean, suffixes)
     if not everything:
-        raise TrainingError(f"{clean}: no {what} to train on")
+        raise TrainingError(f"{clean}: no {what} to train on; --kind says what to look for")
     if val is not None:
         inside = listing(val, suffixes)
         if not inside:

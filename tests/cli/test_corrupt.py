@@ -102,6 +102,15 @@ def test_unclipped_noise_goes_into_no_file_that_says_it_is_something_else(corrup
     assert corrupt(source, "--std", 5, "--no-clip", "-o", tmp_path / "r.TIFF").code == 0
 
 
+def test_a_folder_that_is_done_already_says_so(corrupt, tmp_path):
+    write_png(tmp_path / "in" / "x.png", np.ones((3, 10, 12), np.float32))
+    assert corrupt(tmp_path / "in", "--std", 5).code == 0
+    before = (tmp_path / "in.noisy" / "x.png").read_bytes()
+    done = corrupt(tmp_path / "in", "--std", 60)
+    assert (done.code, "nothing to do: 1 file is finished already (--on-exists overwrite" in done.err) == (0, True)
+    assert (tmp_path / "in.noisy" / "x.png").read_bytes() == before
+
+
 def test_clipped_noise_stays_in_the_range_of_the_file(corrupt, tmp_path):
     source = write_png(tmp_path / "white.png", np.ones((3, 100, 120), np.float32))
     assert corrupt(source, "--std", 50).code == 0

@@ -22,6 +22,14 @@ def python(code: str) -> str:
     return done.stdout
 
 
+def test_the_help_names_the_models_that_ship():
+    from denoise_cli import shipped
+    from denoise_cli.cli import options
+
+    told = options.Model.__metadata__[0].help.split(", or ")[0].split(", ")
+    assert sorted(told) == shipped.names()
+
+
 @pytest.mark.parametrize("module", ["denoise_cli.cli", "denoise_cli.__main__", "denoise_cli.errors"])
 def test_import_loads_nothing_heavy(module):
     code = f"import {module}, sys; print(*[m for m in {HEAVY} if m in sys.modules])"

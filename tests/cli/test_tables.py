@@ -186,7 +186,7 @@ def test_a_table_goes_through_a_pipe(trained, tmp_path):
 
 def test_noise_never_takes_a_table_beyond_what_a_number_holds(command, tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,3e38\n2,-3e38\n3,3e38\n")
-    done = command("corrupt", tmp_path / "x.csv", "--noise", "gaussian:std=100")
+    done = command("corrupt", tmp_path / "x.csv", "--noise", "gaussian:std=10")
     assert (done.code, "column 2 of numbers" in done.err, done.err.count("\n")) == (1, True, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
@@ -339,3 +339,19 @@ def test_without_pyarrow_it_says_what_to_install(command, trained, tmp_path, mon
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + bytes(20) + b"PAR1")
     done = command("run", tmp_path / "a.parquet", "-m", trained)
     assert (done.code, 'pip install "denoise-cli[tables]"' in done.err) == (3, True)
+
+
+@pytest.mark.parametrize("spec", ["gaussian", "uniform:width=25"])
+def test_the_strength_of_a_picture_is_no_strength_of_a_table(command, tmp_path, spec):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "".join(f"{n},{n * n}\n" for n in range(20)))
+    done = command("corrupt", path, "--noise", spec)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "is beyond 10, standard deviations of a column; try 0.5" in done.err
+    assert command("corrupt", path, "--noise", "gaussian:std=0.5").code == 0
+
+
+def test_a_table_that_is_trained_on_like_pictures_is_told_how(command, tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    done = command("train", tmp_path / "x.csv", "-o", tmp_path / "m.onnx", "--steps", 1)
+    assert (done.code, done.err.count("\n"), "say --kind table" in done.err) == (2, 1, True)

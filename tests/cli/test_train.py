@@ -79,11 +79,11 @@ def test_a_folder_becomes_a_model_that_runs(command, clean, tmp_path):
 
     before = out.read_bytes()
     done = command("train", clean, "-o", out, "--steps", 12, *TINY)
-    assert (done.code, done.err) == (2, f"denoise: {out} is there already; --overwrite replaces it\n")
+    assert (done.code, done.err) == (2, f"denoise: {out} exists already; --overwrite replaces it\n")
     out.rename(out.with_name("kept.onnx"))
     done = command("train", clean, "-o", out, "--steps", 12, *TINY)
     assert done.code == 2
-    assert "mine.ckpt is there already" in done.err
+    assert "mine.ckpt exists already" in done.err
     assert out.with_name("kept.onnx").read_bytes() == before
     assert command("train", clean, "-o", out, "--steps", 12, *TINY, "--resume", "--lr", 1).code == 2
     assert command("train", clean, "-o", out, "--steps", 2, *TINY, "--overwrite", "-q").err == ""
@@ -226,7 +226,7 @@ def test_what_stands_in_the_place_of_an_output_is_told_before_torch_is_loaded(
     (tmp_path / name).rmdir()
     (tmp_path / name).write_bytes(b"mine")
     done = command("train", clean, "-o", out)
-    assert (done.code, f"{tmp_path / name} is there already; " in done.err) == (2, True)
+    assert (done.code, f"{tmp_path / name} exists already; " in done.err) == (2, True)
     assert command("train", clean, "-o", out, "--overwrite").code == 3, "only torch is missing"
     done = command("train", clean, "-o", tmp_path / name / "m.onnx")
     assert (done.code, "is not a folder" in done.err) == (2, True)
@@ -238,7 +238,7 @@ def test_resumed_without_a_checkpoint_it_replaces_no_model(command, clean, tmp_p
     out.write_bytes(b"mine")
     done = command("train", clean, "-o", out, "--resume", "--steps", 1, *TINY)
     assert done.code == 2
-    assert f"there is no {tmp_path / 'm.ckpt'} to go on from, and {out} is there already" in done.err
+    assert f"there is no {tmp_path / 'm.ckpt'} to go on from, and {out} exists already" in done.err
     assert out.read_bytes() == b"mine"
 
 

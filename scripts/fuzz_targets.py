@@ -108,8 +108,9 @@ def _ogg(data: bytes) -> object:
     from denoise_cli.media import ogg
 
     file = Counted(data)
+    chained = ogg.is_chained(file)
     ogg.renumber(file)
-    return ogg.is_cut(file)
+    return ogg.is_cut(file), chained
 
 
 def _oggs() -> list[bytes]:
@@ -120,7 +121,7 @@ def _oggs() -> list[bytes]:
 def _mp3(data: bytes) -> object:
     from denoise_cli.media import mp3
 
-    return mp3.tag(Counted(data)), mp3.tells_its_length(Counted(data))
+    return mp3.tag(Counted(data)), mp3.tells_its_length(Counted(data)), mp3.is_joined(Counted(data))
 
 
 def _pnm(data: bytes) -> object:
@@ -146,9 +147,9 @@ def _webp(data: bytes) -> object:
 
 
 def _tiff(data: bytes) -> object:
-    from denoise_cli.media import probe
+    from denoise_cli.media import tiff
 
-    return probe.tiff_compression(Counted(data))
+    return list(tiff.directories(Counted(data))) and tiff.compression(Counted(data))
 
 
 def _pictures(format: str, **options: object) -> Callable[[], list[bytes]]:
@@ -232,21 +233,24 @@ def _streams() -> list[bytes]:
 def _png(data: bytes) -> object:
     from denoise_cli.media import heads
 
+    heads.names(Counted(data))
     extra = heads.kept(Counted(data))
     mended = heads.with_chunks(data, extra)
     return None if mended is None else extra
 
 
 def _jpeg(data: bytes) -> object:
-    from denoise_cli.media import heads
+    from denoise_cli.media import heads, probe
 
-    return heads.segments(Counted(data)) or None
+    return probe.unsupported(Counted(data), "jpeg") or heads.segments(Counted(data)) or None
 
 
 def _jpegs() -> list[bytes]:
+    index = b"MPF\0II*\0\x08\0\0\0\1\0\x02\xb0\7\0\x20\0\0\0\x1a\0\0\0\0\0\0\0" + bytes(32)
+    views = b"\xff\xe2" + struct.pack(">H", 2 + len(index)) + index
     jfif = b"\xff\xe0\0\x10JFIF\0\1\1\1\0H\0H\0\0"
     exif = b"\xff\xe1\0\x10Exif\0\0II*\0\x08\0\0\0"
-    return [b"\xff\xd8" + jfif + exif + b"\xff\xfe\0\5abc" + b"\xff\xda\0\x02"]
+    return [b"\xff\xd8" + jfif + more + exif + b"\xff\xfe\0\5abc" + b"\xff\xda\0\x02" for more in (b"", views)]
 
 
 def _on_disk(parse: Callable[[Path], object], suffix: str) -> Callable[[bytes], object]:

@@ -54,7 +54,7 @@ def test_a_folder_is_mirrored_and_its_files_are_left_alone(run, folder):
     before = contents(folder)
     done = run(folder)
     assert (done.code, done.out) == (0, "")
-    assert done.err.startswith("denoise: 4 files, 0 failed; ")
+    assert done.err.startswith(f"denoise: 4 files, 0 failed -> {folder}.denoised/; ")
     assert done.err.count("\n") == 1
     target = folder.with_name("photos.denoised")
     assert tree(target) == TREE
@@ -141,7 +141,7 @@ def test_finished_files_of_a_folder_are_skipped(run, folder):
     (target / "a.png").write_bytes(b"mine")
     done = run(folder)
     assert done.code == 0
-    assert done.err.startswith("denoise: 1 file, 0 failed, 3 skipped; ")
+    assert done.err.startswith(f"denoise: 1 file, 0 failed, 3 skipped -> {folder}.denoised/; ")
     assert contents(target) == whole | {"a.png": b"mine"}
     done = run(folder)
     assert (done.code, done.err) == (
@@ -211,7 +211,7 @@ def test_one_bad_file_is_one_line_and_the_others_are_done(run, folder):
     assert done.code == 1
     bad, summary = done.err.splitlines()
     assert bad.startswith(f"denoise: {folder / 'sub' / 'bad.png'}: ")
-    assert summary.startswith("denoise: 4 files, 1 failed; ")
+    assert summary.startswith(f"denoise: 4 files, 1 failed -> {folder}.denoised/; ")
     assert tree(folder.with_name("photos.denoised")) == TREE
 
 

@@ -47,7 +47,7 @@ def test_a_recording_comes_back_as_it_was_but_for_the_noise(
     before = source.read_bytes()
     done = command("run", source, "-m", voice_model)
     assert done.code == 0
-    assert "1 file, 0 failed; 0:00:01 of sound in" in done.err
+    assert f"1 file, 0 failed -> {source.with_suffix('.denoised')}{source.suffix}; 0:00:01 of sound in" in done.err
     assert "real-time factor" in done.err
     old, new = soundfile.info(source), soundfile.info(tmp_path / f"a.denoised{source.suffix}")
     assert (new.samplerate, new.channels, new.subtype, new.frames, new.format) == (

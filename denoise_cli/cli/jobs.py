@@ -102,13 +102,10 @@ def _check_suffix(jobs: Sequence[files.Job], output: str | None) -> None:
 
 def check_floating(job: files.Job) -> None:
     """Refuse a target whose name says other than what unclipped samples are written as; see `media.open_sink`."""
-    form = (
-        None
-        if job.target is None or job.resume
-        else formats.format_of(job.target) or containers.format_of(job.target)
-    )
-    if form not in (None, "tiff", "wav"):
-        raise UsageError(f"-o {printable(job.target or '')}: --no-clip writes float samples, as .tif or .wav")
+    if job.target is None or job.resume:
+        return
+    if (formats.format_of(job.target) or containers.format_of(job.target)) not in (None, "tiff", "wav"):
+        raise UsageError(f"-o {printable(job.target)}: --no-clip writes float samples, as .tif or .wav")
 
 
 def _names(files_from: str) -> list[str]:
@@ -212,10 +209,10 @@ def summary(results: Sequence[Result], skipped: int, missing: int, seconds: floa
 
 def _where(jobs: Sequence[files.Job]) -> str:
     """Where all results are: the file, or the folder; empty where they are in several, or went to stdout."""
-    targets = [job.target for job in jobs if job.target is not None]
-    if len(jobs) == 1 and not jobs[0].resume:
-        return f" -> {printable(targets[0])}" if targets else ""
-    folders = {target.parents[len(job.relative.parts) - 1] for job, target in zip(jobs, targets, strict=False)}
+    written = [(job, job.target) for job in jobs if job.target is not None]
+    if len(written) == 1 and not written[0][0].resume:
+        return f" -> {printable(written[0][1])}"
+    folders = {target.parents[len(job.relative.parts) - 1] for job, target in written}
     return f" -> {printable(folders.pop())}{os.sep}" if len(folders) == 1 else ""
 
 

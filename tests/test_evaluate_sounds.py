@@ -189,11 +189,11 @@ def test_all_metrics_that_are_installed_are_the_default(clean):
 
 def test_metrics_are_chosen_by_name(monkeypatch):
     assert sounds.chosen("LSD, si-sdr,seg_snr,lsd") == ["lsd", "si_sdr", "seg_snr"]
-    with pytest.raises(UsageError, match="choose from si_sdr"):
+    with pytest.raises(UsageError, match="choose from si-sdr"):
         sounds.chosen("si-sdr,sisnr")
     monkeypatch.setattr(metrics.speech, "find_spec", lambda name: None)
     assert sounds.installed() == QUICK
-    with pytest.raises(BackendError, match=r"pesq_wb needs pesq.*denoise-cli\[speech\]"):
+    with pytest.raises(BackendError, match=r"pesq-wb needs pesq.*denoise-cli\[speech\]"):
         sounds.chosen("si-sdr,pesq-wb")
 
 

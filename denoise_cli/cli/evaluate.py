@@ -268,7 +268,7 @@ def _threshold(text: str | None) -> tuple[str, float] | None:
             raise ValueError
         return metric, float(value)
     except ValueError:
-        choices = ", ".join(known)
+        choices = ", ".join(map(sounds.spelled, known))
         raise UsageError(f'--fail-under "{text}": write psnr=28; the metrics are {choices}') from None
 
 
@@ -287,11 +287,12 @@ def _check_threshold(metric: str, kinds: Collection[Kind], names: Collection[str
 
 def _reached(metric: str, least: float, groups: forms.Groups) -> bool:
     """Whether every mean is at least so high; says so where one is not."""
-    from denoise_cli.evaluate import means
+    from denoise_cli.evaluate import means, sounds
 
     every = [mean[metric] for mean in map(means, groups.values()) if metric in mean]
     worst = min(every, key=lambda mean: -math.inf if math.isnan(mean) else mean, default=math.nan)
     if worst >= least:
         return True
-    screen.say(f"no file has a {metric}" if math.isnan(worst) else f"{metric} {worst:.4g} is under {least:g}")
+    name = sounds.spelled(metric)
+    screen.say(f"no file has a {name}" if math.isnan(worst) else f"{name} {worst:.4g} is under {least:g}")
     return False

@@ -53,6 +53,11 @@ def installed() -> list[str]:
     return [name for name, metric in METRICS.items() if not metric.package or speech.installed(metric.package)]
 
 
+def spelled(name: str) -> str:
+    """A metric's name as the command line has it: ``si-sdr``; in JSON and CSV it is ``si_sdr``."""
+    return name.replace("_", "-")
+
+
 def chosen(text: str) -> list[str]:
     """``si-sdr,stoi`` -> names of METRICS, in that order.
 
@@ -61,9 +66,9 @@ def chosen(text: str) -> list[str]:
     names = list(dict.fromkeys(name.strip().lower().replace("-", "_") for name in text.split(",")))
     for name in names:
         if name not in METRICS:
-            raise UsageError(choice("metric", name, METRICS))
+            raise UsageError(choice("metric", spelled(name), map(spelled, METRICS)))
         if (package := METRICS[name].package) and not speech.installed(package):
-            raise BackendError(f"{name} needs {package}, which is not installed; {speech.MEND}")
+            raise BackendError(f"{spelled(name)} needs {package}, which is not installed; {speech.MEND}")
     return names
 
 

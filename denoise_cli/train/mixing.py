@@ -1,6 +1,6 @@
 """Speech and noise to batches of mixtures, made on the fly.
 
-    speech -> speed -> tone -> room -> floor, rumble --- gain -- clean
+    speech -> speed -> tone, brightness -> room -> floor, rumble --- gain -- clean
     noise (one or two, or coloured) -> tone ------ to an SNR - + - noisy
 
 As in data.py a batch is a pure function of (seed, step), so a run that is killed and resumed hears the same.
@@ -35,13 +35,15 @@ class Mixing:
     level: tuple[float, float] = (-38, -8)  # dB full scale, rms of the active speech
     speed: tuple[float, float] = (0.84, 1.18)  # tape speed: tempo and pitch together
     tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
+    bright: float = 0.2  # probability of a voice far brighter than most: sibilants louder than vowels, and no noise
+    bright_gain: tuple[float, float] = (6, 24)  # dB, from about 4 kHz on
     room: float = 0.3  # probability of a synthetic room
     decay: tuple[float, float] = (0.1, 0.7)  # seconds in which the room falls by 60 dB
     floor: float = 0.3  # probability of a faint hiss or rumble that counts as clean: what a good recording has
     floor_snr: tuple[float, float] = (30, 50)  # dB, of the active speech to it
     rumble: float = 0.12  # probability of a steady rumble that counts as clean: speech of many corpora has it
     rumble_snr: tuple[float, float] = (4, 25)  # dB, of the active speech to it
-    rumble_edge: tuple[float, float] = (30, 90)  # Hz, above which it falls away
+    rumble_edge: tuple[float, float] = (15, 90)  # Hz, above which it falls away
     second: float = 0.3  # probability of a second noise
     coloured: float = 0.15  # probability of synthetic noise, between white and brown
     clean: float = 0.06  # probability of no noise: clean speech must come back
@@ -166,6 +168,8 @@ class Mixtures(Stream[Batch]):
         taken = _cut(rng, self.speech, self._speech_ends, math.ceil(self.length * speed) + 16, loop=False)
         x = soxr.resample(taken, speed * self.rate, self.rate, quality="LQ")
         x = _toned(rng, _fitted(x, self.length), m.tone)
+        if rng.random() < m.bright:
+            x = _brightened(x, self.rate, rng.uniform(*m.bright_gain), rng.uniform(2500, 5000))
         if rng.random() < m.room:
             x = _echoed(rng, x, self.rate, rng.uniform(*m.decay))
         if rng.random() < m.floor:
@@ -228,6 +232,12 @@ def _toned(rng: np.random.Generator, x: np.ndarray, strength: float) -> np.ndarr
     terms = rng.standard_normal(3) * strength / np.array([1, 2, 3])
     gain = sum(a * np.cos(np.pi * k * place) for k, a in enumerate(terms, 1))
     return np.fft.irfft(np.fft.rfft(x) * 10 ** (gain / 20), len(x)).astype(np.float32)
+
+
+def _brightened(x: np.ndarray, rate: int, gain: float, edge: float) -> np.ndarray:
+    """With what lies above `edge` Hz louder by `gain` dB: half of that at the edge, none two octaves below."""
+    octaves = np.log2(np.maximum(np.fft.rfftfreq(len(x), 1 / rate), 1) / edge)
+    return np.fft.irfft(np.fft.rfft(x) * 10 ** (gain / 20 / (1 + np.exp(-4 * octaves))), len(x)).astype(np.float32)
 
 
 def _echoed(rng: np.random.Generator, x: np.ndarray, rate: int, decay: float) -> np.ndarray:

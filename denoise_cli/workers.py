@@ -85,9 +85,9 @@ class Options:
 def threads_of(options: Options) -> int:
     if options.threads:
         return options.threads
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )  # macOS has none
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 Choice = Session | Callable[[Header], Session]  # one for every file, or which one for a file

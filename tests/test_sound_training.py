@@ -109,7 +109,7 @@ def test_noise_that_is_faint_enough_counts_as_clean():
 
 
 def test_a_rumble_that_counts_as_clean_stays_below_its_edge():
-    quiet = dict(clean=1.0, floor=0.0, room=0.0, tone=0.0, bright=0.0, speed=(1, 1))
+    quiet = dict(clean=1.0, floor=0.0, room=0.0, tone=0.0, bright=0.0, speed=(1, 1), seed=4)
     with_it = mixtures(**quiet, rumble=1.0, rumble_snr=(10, 10), rumble_edge=(40, 40)).batch(0)
     without = mixtures(**quiet, rumble=0.0).batch(0)
 
@@ -119,8 +119,8 @@ def test_a_rumble_that_counts_as_clean_stays_below_its_edge():
         return spectra[:, below].sum(1) / spectra.sum(1)
 
     assert np.array_equal(with_it.noisy, with_it.clean)
-    assert (low(without) < 0.03).all()
-    assert (low(with_it) - low(without) > 0.04).all()
+    assert (low(without) < 0.01).all()
+    assert (low(with_it) > 0.04).all()
 
 
 def test_a_bright_voice_is_louder_above_the_edge_alone():

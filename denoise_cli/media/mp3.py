@@ -24,21 +24,31 @@ TEXTS = {
 
 def tag(file: BinaryIO) -> bytes:
     """Return the ID3v2 tag as it stands at the beginning of the file, covers and all; empty where there is none."""
+    length = _tag_length(file)
+    file.seek(0)
+    return file.read(length)
+
+
+def _tag_length(file: BinaryIO) -> int:
+    """Bytes of the ID3v2 tag at the beginning; 0 where there is none, or not all of it."""
     file.seek(0)
     head = file.read(10)
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 127:
-        return b""
+        return 0
     size = _joined(head[6:10]) + (10 if head[5] & 0x10 else 0)  # a footer repeats the head
-    if size > LONGEST_TAG:
-        return b""
-    body = file.read(size)
-    return head + body if len(body) == size else b""
+    return 10 + size if size <= LONGEST_TAG and 10 + size <= file.seek(0, os.SEEK_END) else 0
+
+
+def _first_frame(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the frames begin, and what stands there."""
+    began = _tag_length(file)
+    file.seek(began)
+    return began, file.read(FIRST_FRAME)
 
 
 def tells_its_length(file: BinaryIO) -> bool:
     """Whether the first frame says how many there are; else libsndfile guesses by the bit rate, and stops there."""
-    file.seek(len(tag(file)))
-    start = file.read(FIRST_FRAME)
+    _, start = _first_frame(file)
     return any(name in start for name in LENGTHS)
 
 
@@ -48,9 +58,7 @@ def is_joined(file: BinaryIO) -> bool:
     Its count of bytes (Xing, Info or VBRI) may be wrong by a frame or two, so a frame that tells nothing counts
     only where much more follows it.
     """
-    began = len(tag(file))
-    file.seek(began)
-    start = file.read(FIRST_FRAME)
+    began, start = _first_frame(file)
     size = _bytes_told(start)
     if not size or start[0] != SYNC:
         return False

@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 COMPRESSION, RESOLUTION_UNIT = 259, 296
-NAMES = {
-    1: "none",
-    5: "lzw",
-    8: "deflate",
-    32946: "deflate",
-    32773: "packbits",
-}  # of compressions, as libvips has them
+NAMES = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits"}  # of compressions, in libvips
 NO_UNIT = 1
 MOST = 1 << 16  # entries of a directory, and directories, that are looked at
 
@@ -30,6 +24,7 @@ class Entry:
     tag: int
     value: int
     place: int  # bytes from the beginning of the file
+    order: str  # of the bytes of numbers, as struct has it
 
 
 def directories(file: BinaryIO) -> Iterator[list[Entry]]:
@@ -55,7 +50,7 @@ def directories(file: BinaryIO) -> Iterator[list[Entry]]:
         body = file.read(count * entry.size)
         value_at = offset + count_of.size + entry.size - (8 if big else 4)
         yield [
-            Entry(tag, struct.unpack(order + "H", value[:2])[0], value_at + index * entry.size)
+            Entry(tag, struct.unpack(order + "H", value[:2])[0], value_at + index * entry.size, order)
             for index, (tag, _, _, value) in enumerate(
                 entry.iter_unpack(body[: len(body) // entry.size * entry.size])
             )
@@ -77,8 +72,6 @@ def compression(file: BinaryIO) -> str:
 
 def without_unit(file: BinaryIO) -> None:
     """Say of every page that its resolution has no unit: only the shape of a pixel is known, not its size."""
-    file.seek(0)
-    order = {b"II": "<", b"MM": ">"}[file.read(2)]
-    places = [entry.place for page in directories(file) for entry in page if entry.tag == RESOLUTION_UNIT]
-    for place in places:
-        os.pwrite(file.fileno(), struct.pack(order + "H", NO_UNIT), place)
+    units = [entry for page in directories(file) for entry in page if entry.tag == RESOLUTION_UNIT]
+    for unit in units:
+        os.pwrite(file.fileno(), struct.pack(unit.order + "H", NO_UNIT), unit.place)

@@ -19,7 +19,6 @@ from scipy.ndimage import gaussian_filter
 from denoise_cli import denoise, pictures
 from denoise_cli.metrics import psnr
 from denoise_cli.models import Models
-from denoise_cli.signal import Header, Signal
 
 WIDTH, HEIGHT = 384, 256
 WORDS = "The quick brown fox jumps over the lazy dog. 0123456789 (a+b)^2 = a^2 + 2ab + b^2; il1|O0 "
@@ -121,8 +120,8 @@ def main() -> None:
         x = planes(paint())
         results = []
         for model in arguments.model:
-            session = Models(None if model == "default" else model, device="cpu")(header := Header.picture(x.shape))
-            results.append(denoise.signal(Signal(x, header), session).clip(0, 1))
+            models = Models(None if model == "default" else model, device="cpu")
+            results.append(denoise.array(x, models.only or models).clip(0, 1))
         print(f"{name:12}" + "".join(f"{psnr(y, x):12.2f}" for y in results), flush=True)
         for model, y in zip(arguments.model, results, strict=True):
             rows.append([x, y, (0.5 + 8 * (y - x)).clip(0, 1)])

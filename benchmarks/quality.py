@@ -1,4 +1,4 @@
-"""PSNR and SSIM of a shipped model on the denoising papers' test sets, those in gray only of a model for gray.
+"""PSNR and SSIM of the shipped models on the denoising papers' test sets, as `run` chooses them or of one of them.
 
     python benchmarks/quality.py DATA [--model gray] [--precision auto] [--only cbsd68] [--first N] [--ensemble 8]
     python benchmarks/quality.py DATA --model image --told
@@ -23,8 +23,7 @@ from denoise_cli import denoise, evaluate
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.corrupt import parse
 from denoise_cli.media.files import Replacing
-from denoise_cli.models import choose
-from denoise_cli.session import Session
+from denoise_cli.models import Models
 
 # Published, float input, sigma 15 / 25 / 50. Gray: tables of DPIR and DnCNN; colour: of DPIR and FFDNet.
 PUBLISHED = {
@@ -42,7 +41,7 @@ SETS = ("set12", "bsd68", "cbsd68")  # the last in colour
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="gray")
+    parser.add_argument("--model", help="default: as `denoise run` chooses, by the picture and its noise")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--first", type=int, default=None, help="only so many pictures of each set")
     parser.add_argument("--only", choices=SETS)
@@ -50,13 +49,14 @@ def main() -> None:
     parser.add_argument("--told", action="store_true")
     parser.add_argument("--stamp", action="store_true")
     arguments = parser.parse_args()
-    if arguments.stamp and arguments.ensemble != 1:
-        parser.error("a card tells what the model does alone: --stamp goes without --ensemble")
+    if arguments.stamp and (arguments.ensemble != 1 or arguments.model is None):
+        parser.error("a card tells what a model does alone: --stamp goes with --model and without --ensemble")
     told = "told" if arguments.told else "blind"
-    session = Session(choose(arguments.model, arguments.precision, "cpu"), "cpu")
-    print(f"{session.path.name}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
+    models = Models(arguments.model, arguments.precision, "cpu")
+    who = models.only.path.name if models.only else "as chosen"
+    print(f"{who}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
     figures: dict[str, str] = {}
-    for name in SETS if session.card.channels == 3 else SETS[:2]:
+    for name in SETS[:2] if models.only and models.only.card.channels == 1 else SETS:
         if arguments.only not in (None, name):
             continue
         matched = evaluate.pairs(None, arguments.data / "images" / "test" / name)[: arguments.first]
@@ -68,17 +68,19 @@ def main() -> None:
             for level in LEVELS:
                 noise = parse(f"gaussian:std={level}")
                 options = denoise.Options(ensemble=arguments.ensemble, std=level if arguments.told else None)
-                denoised = partial(denoise.signal, session=session, options=options)
+                denoised = partial(denoise.signal, session=models.only or models, options=options)
                 scored = evaluate.evaluate(matched, denoised, noise, clip=clip)
                 mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")
             about = f"{label} input" + (", told" if arguments.told else "")
             figures[f"{name} PSNR at sigma 15 / 25 / 50, {about}"] = " / ".join(c.split()[0] for c in cells)
             seconds = time.perf_counter() - began
-            line = f"{name:8} {f'this model, {told}, {label}':38} " + " / ".join(cells)
+            line = f"{name:8} {f'here, {told}, {label}':38} " + " / ".join(cells)
             print(f"{line}   [{len(matched)} files, {seconds:.0f} s]", flush=True)
-    if arguments.stamp:
-        stamp(session.path, figures)
+    if models.only is None:
+        print(f"models that served: {models.names}")
+    elif arguments.stamp:
+        stamp(models.only.path, figures)
 
 
 def stamp(path: Path, figures: dict[str, str]) -> None:

@@ -55,6 +55,7 @@ def run(
     """Denoise every job; yield a Result for each as it is done.
 
     `models` is a Session, or a function that gives the one for a file's header, asked by one thread at a time.
+    Of a picture the header then says whether its noise is white.
     `audio` says how recordings are written where not as they came, `limits` how large a file may be.
     With `mask` the holes of a picture are filled and nothing else is touched.
     A job that fails yields a Result with its error, and the others go on. Raises UsageError for options
@@ -82,7 +83,7 @@ def run(
     )
 
 
-def array(x: np.ndarray, session: Session, options: Options | None = None) -> np.ndarray:
+def array(x: np.ndarray, session: Choice, options: Options | None = None) -> np.ndarray:
     """Denoise one picture in memory: (C, H, W) float32 in [0, 1] -> the same, not clipped.
 
     Three channels are taken for RGB, any others each for itself.
@@ -90,7 +91,7 @@ def array(x: np.ndarray, session: Session, options: Options | None = None) -> np
     return signal(Signal(x, Header.picture(x.shape)), session, options)
 
 
-def signal(noisy: Signal, session: Session, options: Options | None = None) -> np.ndarray:
+def signal(noisy: Signal, session: Choice, options: Options | None = None) -> np.ndarray:
     """Denoise a file in memory as `run` would, frames and all: float32 of the shape of its data, not clipped."""
     options = options or Options()
     workers = Workers(session, options)
@@ -105,7 +106,8 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
             return np.concatenate([y for _, y in outputs], axis=1)
         height = noisy.header.length or 1
         frames = (noisy.data[:, top : top + height] for top in range(0, noisy.data.shape[1], height))
-        return np.concatenate([y for _, y in _windows(frames, noisy.header, workers, options)], axis=1)
+        chosen, blocks = workers.sighted(noisy.header, frames)
+        return np.concatenate([y for _, y in _windows(blocks, noisy.header, chosen, workers, options)], axis=1)
     finally:
         workers.stop()
 
@@ -113,27 +115,30 @@ def signal(noisy: Signal, session: Session, options: Options | None = None) -> n
 def _picture(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write; noise and residual are in 8-bit steps."""
     before, after, removed = NoiseMeter(), NoiseMeter(), ResidualMeter()
-    verdict = Verdict(source.header, workers, options)
-    for x, y in _windows(source.blocks(), source.header, workers, options):
+    session, blocks = workers.sighted(source.header, source.blocks())
+    verdict = Verdict(session.card, options)
+    for x, y in _windows(blocks, source.header, session, workers, options):
         sink.write(y)
         before.add(x)
         after.add(y)
         removed.add(x[:, ::16], y[:, ::16])  # every 16th row is plenty for a mean
         verdict.add(x, y)
         del x, y  # before the next window is made
-    return verdict.on(Result(job, noise_before=before.std(), noise_after=after.std(), residual=removed.rms()))
+    name = session.card.name
+    result = Result(job, model=name, noise_before=before.std(), noise_after=after.std(), residual=removed.rms())
+    return verdict.on(result)
 
 
 def _masked(job: Job, source: Source, sink: Sink, workers: Workers, options: Options, mask: Holes) -> Result:
     """Read a picture with holes, fill them, write."""
     if source.header.kind != "image":
         raise UsageError("--mask is for pictures")
-    mask = mask.over(source.header, getattr(source, "orientation", 1))
-    seen, top = mask.hidden(source.blocks(), holes.value(workers.session(source.header).card)), 0
-    for x, y in _windows(seen, source.header, workers, replace(options, strength=1.0)):
+    mask, session = mask.over(source.header, getattr(source, "orientation", 1)), workers.session(source.header)
+    seen, top = mask.hidden(source.blocks(), holes.value(session.card)), 0
+    for x, y in _windows(seen, source.header, session, workers, replace(options, strength=1.0)):
         sink.write(mask.filled(x, y, top))
         top += x.shape[1]
-    return Result(job, filled=int(mask.missing.sum()))
+    return Result(job, model=session.card.name, filled=int(mask.missing.sum()))
 
 
 def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
@@ -141,7 +146,8 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
     rate = source.header.rate
     assert rate is not None, "a recording has a rate"
     before, after = LevelMeter(rate), LevelMeter(rate)
-    verdict = Verdict(source.header, workers, options)
+    card = workers.session(source.header).card
+    verdict = Verdict(card, options)
     length = 0
     for x, y in segments(source.blocks(), source.header, workers, options):
         sink.write(y)
@@ -150,33 +156,33 @@ def _recording(job: Job, source: Source, sink: Sink, workers: Workers, options: 
         verdict.add(x, y)
         length += x.shape[1]
         del x, y
-    return verdict.on(Result(job, size=length, noise_before=before.floor(), noise_after=after.floor()))
+    done = Result(job, size=length, model=card.name, noise_before=before.floor(), noise_after=after.floor())
+    return verdict.on(done)
 
 
 def _table(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write a table or a series."""
-    workers.session(source.header)  # a model for something else is refused before the file is read
+    card = workers.session(source.header).card  # a model for something else is refused before the file is read
     held = cast("TableSource", source)
     impute, filled = tabular.imputes(options, held.has_missing()), -held.gaps
-    verdict = Verdict(source.header, workers, options)
+    verdict = Verdict(card, options)
     # Whether a file is anomalous is told by what the model makes of the values that are known.
     for x, y in tabular.rows(source.blocks(), source.header, workers, options, impute and not options.flag):
         verdict.add(x, y)
         sink.write(tabular.imputed(x, y) if impute else y)
         filled += int(np.isnan(x).sum())
         del x, y
-    return verdict.on(Result(job, filled=filled))
+    return verdict.on(Result(job, model=card.name, filled=filled))
 
 
 _STREAMS = {"audio": _recording, "table": _table, "series": _table}
 
 
 def _windows(
-    blocks: Iterable[np.ndarray], header: Header, workers: Workers, options: Options
+    blocks: Iterable[np.ndarray], header: Header, session: Session, workers: Workers, options: Options
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile, if small."""
     assert header.length is not None, "a picture knows its height"
-    session = workers.session(header)
     card = session.card
     rows, columns = plan(header, card.halo, card.multiple, options.tile)
     blocks = iter(blocks)

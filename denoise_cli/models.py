@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class Models:
 
     def __init__(
         self,
-        model: str | None,
+        model: str | None = None,
         precision: str = "auto",
         device: str = "auto",
         kinds: Iterable[str] = (),
@@ -102,16 +103,24 @@ class Models:
     def __call__(self, header: Header) -> Session:
         if self.only is not None:
             return self.only
-        name = shipped.default(header)
-        fit = self._fit(header.kind)
-        session = self._session(name if name in fit else fit[0], header)
+        name, fit = shipped.default(header), self._fit(header.kind)
+        white = shipped.FOR_WHITE.get(name)
+        chosen = white if header.white and white in fit else name
+        session = self._session(chosen if chosen in fit else fit[0], header)
         self._served.add(session.card.name)
         return session
 
     def _fit(self, kind: str) -> list[str]:
-        """The models for a kind of files; where the noise level is told, those of them that take it, if any do."""
+        """The models for a kind of files; where the noise level is told, those of them that take it, if any do.
+
+        One for white noise that is not there in the precision asked for is done without.
+        """
         if kind not in self._fitting:
             names = list(shipped.FOR.get(kind, ()))
+            for white in [shipped.FOR_WHITE[name] for name in names if name in shipped.FOR_WHITE]:
+                with contextlib.suppress(ModelError):
+                    self._path(white)
+                    names.append(white)
             takers = [n for n in names if ModelFile.read(self._path(n)).card.noise_input] if self._told else []
             self._fitting[kind] = takers or names
         return self._fitting[kind]

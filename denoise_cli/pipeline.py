@@ -30,6 +30,7 @@ class Result:
     noise_before: float | None = None  # estimated standard deviation, or level of the noise
     noise_after: float | None = None
     residual: float | None = None  # rms of what was taken away
+    model: str = ""  # by name; "": none
     filled: int | None = None  # missing values of a table that were replaced
     score: float | None = None  # mean squared difference of input and output, where anomalies are flagged
     anomaly: bool | None = None  # whether that is above the model's threshold

@@ -33,6 +33,7 @@ def _row(result: Result) -> dict[str, Any]:
         "output": _name(job.target),
         "status": "done" if result.error is None else "failed",
         "kind": kind,
+        "model": result.model or None,
         "pixels": result.size if kind == "image" else None,
         "duration": rounded(result.duration, 3),
         "seconds": round(result.seconds, 4),

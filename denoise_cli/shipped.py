@@ -14,10 +14,11 @@ NO_TABLES = "no model for tables is shipped: train one, denoise train data.csv -
 
 _COLOUR, _GRAY, _SPEECH = "image", "gray", "speech"
 FOR = {"image": (_COLOUR, _GRAY), "audio": (_SPEECH,)}  # kind of file -> models of which its header picks one
+FOR_WHITE = {_COLOUR: "image-white", _GRAY: "gray-white"}  # in their place, where the noise of a picture is white
 
 
 def default(header: Header) -> str:
-    """The name of the model for such files; raises UsageError where none is shipped."""
+    """The name of the model for such files, whatever their noise; raises UsageError where none is shipped."""
     if header.kind not in FOR:
         raise UsageError(NO_TABLES)
     if header.kind == "audio":

@@ -29,6 +29,7 @@ class Header:
     step: float = 0.0  # distance of two neighbouring levels in block units: 1/255, 1/65535; 0 for float
     rate: int | None = None  # samples per second, audio only
     format: str = ""  # the container: "png", "jpeg", "tiff", "wav", ...
+    white: bool = False  # pictures: their noise is white, Gaussian and strong; no source knows, workers.py looks
 
     @classmethod
     def picture(cls, shape: tuple[int, ...], step: float = 0.0) -> Header:

@@ -11,6 +11,7 @@ edge of a frame there is no halo: the model meets the same edge that it would me
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -78,6 +79,25 @@ def grid(height: int, width: int, halo: int, multiple: int = 1, area: int = 1 <<
             best = (read, rows, columns)
     assert best is not None, "the last count gives tiles of one grid step, which always fit"
     return best[1], best[2]
+
+
+def peek(blocks: Iterable[np.ndarray], rows: int) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The first rows (C, rows, W) of blocks (C, n, W), fewer where there are no more; and all blocks, to go on."""
+    source, held, seen = iter(blocks), deque[np.ndarray](), 0
+    while seen < rows and (block := next(source, None)) is not None:
+        held.append(block)
+        seen += block.shape[1]
+
+    def everything() -> Iterator[np.ndarray]:
+        while held:
+            yield held.popleft()
+        yield from source
+
+    first = held[0][:, :rows]
+    if first.shape[1] < rows and len(held) > 1:
+        last = held[-1][:, : rows - seen + held[-1].shape[1]]
+        first = np.concatenate([*list(held)[:-1], last], axis=1)
+    return first, everything()
 
 
 def windows(blocks: Iterable[np.ndarray], rows: list[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:

@@ -6,20 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from denoise_cli.card import ModelCard
 from denoise_cli.metrics import ErrorMeter, exceeds
 from denoise_cli.pipeline import Result
-from denoise_cli.signal import Header
-from denoise_cli.workers import Options, Workers
+from denoise_cli.workers import Options
 
 
 class Verdict:
     """Watches one file go through the model; does nothing unless anomalies are to be flagged."""
 
-    def __init__(self, header: Header, workers: Workers, options: Options):
+    def __init__(self, card: ModelCard, options: Options):
         self._meter: ErrorMeter | None = None
         if options.flag:
-            card = workers.session(header).card  # which Workers has checked for a threshold
-            self._meter, self._limit = ErrorMeter(card.std), float(card.anomaly["threshold"])
+            self._meter, self._limit = ErrorMeter(card.std), float(card.anomaly["threshold"])  # checked by Workers
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
         if self._meter is not None:

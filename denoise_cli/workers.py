@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from denoise_cli import ensemble
+from denoise_cli import ensemble, tiles
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
+from denoise_cli.metrics import is_white
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Sink
@@ -26,6 +27,7 @@ TILE = 1120  # side of the largest tile by default: about 170 MB of activations 
 # A picture larger than this is read in windows of rows, one or two of which are in memory, with their results, so
 # its tiles are smaller. With two threads the whole process then stays under 700 MB.
 WINDOW = 28_000_000  # samples, halo and channels counted
+SIGHT = 1 << 20  # pixels at the top of a picture by which its model is chosen, where there are several
 NOUNS = {"image": "pictures", "audio": "recordings", "table": "tables", "series": "series"}
 
 
@@ -167,12 +169,13 @@ class Workers:
         self._options = options
         self._checked: list[Session] = []
         self._opening = threading.Lock()
-        if hasattr(models, "card"):
+        self._choosing = not hasattr(models, "card")  # which model serves depends on the file
+        if not self._choosing:
             only: Session = models  # type: ignore[assignment]
             self._check(only)
             self._models: Callable[[Header], Session] = lambda header: only
         else:
-            self._models = models
+            self._models = models  # type: ignore[assignment]
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch  # None: by the device of the model
         threads = threads_of(options)
@@ -197,6 +200,18 @@ class Workers:
             what = f'model "{session.card.name}" is for {NOUNS[session.card.kind]}, not for {NOUNS[header.kind]}'
             raise InputError(what)
         return session
+
+    def sighted(self, header: Header, blocks: Iterable[np.ndarray]) -> tuple[Session, Iterator[np.ndarray]]:
+        """The model for a picture, whose noise is looked at where there are several; and its blocks, (C, n, W).
+
+        Of several frames each may have noise of its own: they get the model for any.
+        """
+        if not self._choosing or header.frames > 1:
+            return self.session(header), iter(blocks)
+        assert header.length is not None, "a picture knows its height"
+        seen, blocks = tiles.peek(blocks, min(header.length, -(-SIGHT // header.width)))
+        white = all(is_white(seen[group[0] : group[-1] + 1]) for group in header.groups)
+        return self.session(replace(header, white=white)), blocks
 
     def _check(self, session: Session) -> None:
         if session not in self._checked:

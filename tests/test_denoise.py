@@ -92,7 +92,7 @@ def test_the_next_window_is_read_meanwhile_only_where_one_cannot_keep_the_thread
 
     workers = Workers(fake, options)
     try:
-        for _, y in denoise._windows(blocks(), denoise.Header.picture(x.shape), workers, options):
+        for _, y in denoise._windows(blocks(), denoise.Header.picture(x.shape), fake, workers, options):
             if len(written) < len(rows) - windows:
                 assert 4 * len(read) // height - len(written) == windows
             written.append(y)

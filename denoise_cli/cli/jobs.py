@@ -183,7 +183,8 @@ def _detail(result: Result) -> str:
         noise = f", noise {result.noise_before:.1f} -> {result.noise_after:.1f}{unit}"
     if result.filled:
         noise = f", {_count(result.filled, 'missing value', 'missing values')} filled"
-    return f"{_amount(*totals([result]), _rows([result]), 2)} in {result.seconds:.2f} s{noise}"
+    by = f", by {result.model}" if result.model else ""
+    return f"{_amount(*totals([result]), _rows([result]), 2)} in {result.seconds:.2f} s{noise}{by}"
 
 
 def summary(results: Sequence[Result], skipped: int, missing: int, seconds: float) -> None:

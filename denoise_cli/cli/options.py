@@ -31,8 +31,8 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="gray, image, speech, speech-fast, or an .onnx file.",
-        show_default="by what the file is",
+        help="image, gray, image-white, gray-white, speech, speech-fast, or an .onnx file.",
+        show_default="by what the file is, and its noise",
     ),
 ]
 Device = Annotated[str, typer.Option("-d", "--device", help="auto, cpu, cuda or cuda:N.")]

@@ -39,7 +39,12 @@ def propagate(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="--layers: draw the densities: .png or .jpg.")
     ] = None,
-    model: opt.Model = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m", "--model", help="A model for pictures: image, gray, ..., or an .onnx file.", show_default="image"
+        ),
+    ] = None,
     std: Annotated[float, typer.Option("--std", help="Network: noise on the picture, 8-bit steps.")] = 25.0,
     draws: Annotated[int, typer.Option("--draws", min=8, max=1024, help="Network: noisy pictures.")] = 32,
     crop: Annotated[

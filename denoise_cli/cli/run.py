@@ -170,17 +170,16 @@ def run(
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
     about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
-    if late:
-        done = (Result(job, kind=media.kind_of(job.source)) for job in late if job.source is not None)
-        for result in _compared(done, sheets, limits):
-            if result.error is not None:
-                screen.say(f"{printable(result.job.source or '')}: {result.error}")
-                failures += 1
+    done = (Result(job, kind=media.kind_of(job.source)) for job in late if job.source is not None)
+    undrawn = [result for result in _compared(done, sheets, limits) if result.error is not None] if late else []
+    for result in undrawn:
+        screen.say(f"{printable(result.job.source or '')}: {result.error}")
+        skipped.remove(result.job)
     if not todo:
-        if not quiet:
+        if not quiet and not undrawn:
             screen.say(listing.nothing(found, skipped, "tables" if tabular else "pictures or recordings"))
-        _report(reports.document([], 0.0, skipped, found.missing, **about), report, json)
-        raise typer.Exit(1 if failures else 0)
+        _report(reports.document(undrawn, 0.0, skipped, found.missing, **about), report, json)
+        raise typer.Exit(1 if failures or undrawn else 0)
 
     memory.keep_freed()
 
@@ -202,7 +201,7 @@ def run(
     stream = denoise.run(todo, models.only or models, settings, written, limits, holes)
     if compare is not None:
         stream = _compared(stream, sheets, limits)
-    results = listing.follow(stream, len(todo), quiet, verbose)
+    results = undrawn + listing.follow(stream, len(todo), quiet, verbose)
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
 

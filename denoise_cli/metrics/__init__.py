@@ -2,6 +2,7 @@
 
                     against a clean reference               against nothing
     pictures        pictures.py  PSNR, SSIM, residual       noise.py  NoiseMeter, 8-bit steps
+                                                            white.py  is it white?
     recordings      sound.py     SI-SDR, SNR, spectra       floor.py  LevelMeter, dB of full scale
     speech          speech.py    STOI, PESQ (optional packages)
     anything                                                reconstruction.py  ErrorMeter, for anomalies
@@ -16,10 +17,11 @@ from denoise_cli.metrics.pictures import STEPS, WINDOW, ResidualMeter, mse, psnr
 from denoise_cli.metrics.reconstruction import ErrorMeter, exceeds
 from denoise_cli.metrics.sound import NoScore, log_spectral_distance, segmental_snr, si_sdr, snr
 from denoise_cli.metrics.speech import pesq, stoi
+from denoise_cli.metrics.white import NoiseTraits, is_white, traits
 
 __all__ = [
     "FLATTEST", "STEPS", "WINDOW",
-    "ErrorMeter", "LevelMeter", "NoScore", "NoiseMeter", "ResidualMeter",
-    "exceeds", "log_spectral_distance", "mse", "noise_level", "noise_std", "pesq", "psnr", "residual",
-    "segmental_snr", "si_sdr", "snr", "ssim", "stoi",
+    "ErrorMeter", "LevelMeter", "NoScore", "NoiseMeter", "NoiseTraits", "ResidualMeter",
+    "exceeds", "is_white", "log_spectral_distance", "mse", "noise_level", "noise_std", "pesq", "psnr", "residual",
+    "segmental_snr", "si_sdr", "snr", "ssim", "stoi", "traits",
 ]  # fmt: skip

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
 
+from denoise_cli.metrics.patches import PATCH, clipped, coefficients, frequencies, sample, surviving
 from denoise_cli.metrics.pictures import STEPS
 
-PATCH = 8  # pixels a side
-SAMPLED = 4096  # patches looked at in one block, whatever its size: 2 ms
 FLATTEST = 256  # of them kept; about 6 % of one block, fewer of many
 CLIPPED = 0.6  # share of pixels at 0 or 1 above which a patch says nothing of its noise
 BLANK = 0.75  # share above which it says that there is none: noise around a limit clips about half
@@ -34,7 +32,7 @@ class NoiseMeter:
     is why pieces merge without loss.
 
     Added here, because stored pictures clip: noise around a dark or a bright area is cut off at 0 or 1
-    and looks weaker than it is. The share of cut pixels tells by how much, see ``_surviving``.
+    and looks weaker than it is. The share of cut pixels tells by how much, see ``surviving``.
 
     Where nearly the whole picture lies at 0 or 1, up to a sixth too low: clipped noise is no longer Gaussian.
     Blind to noise coarser than about three pixels (resampled or demosaiced pictures read too low), and
@@ -44,7 +42,7 @@ class NoiseMeter:
     def __init__(self) -> None:
         self._seen = self._blank = 0  # patches
         self._flatness = np.empty(0, np.float32)  # of the kept patches, least energy first is best
-        self._high = np.empty((0, len(_frequencies()[1])), np.float32)  # their high-frequency energies
+        self._high = np.empty((0, len(frequencies()[1])), np.float32)  # their high-frequency energies
         self._short: np.ndarray | None = None  # rows too few for a patch, waiting for the next block
 
     def add(self, block: np.ndarray) -> None:
@@ -56,17 +54,17 @@ class NoiseMeter:
         self._short = block.copy() if block.shape[1] < PATCH else None
         if min(block.shape[1:]) < PATCH or block.shape[0] == 0:
             return
-        patches = _sample(block)  # (N, 64)
-        clipped = np.count_nonzero((patches == 0) | (patches == 1), axis=1) / PATCH**2
+        patches = sample(block).reshape(-1, PATCH**2)
+        cut = clipped(patches)
         self._seen += len(patches)
-        self._blank += int(np.count_nonzero(clipped > BLANK))
-        usable = clipped <= CLIPPED
-        patches, surviving = patches[usable], _surviving(clipped[usable])
-        low, high = _frequencies()
+        self._blank += int(np.count_nonzero(cut > BLANK))
+        usable = cut <= CLIPPED
+        patches, left = patches[usable], surviving(cut[usable])
+        low, high = frequencies()
         # Dividing twice prefers patches that needed no mending over equally flat ones that did.
-        flatness = np.mean(_energies(patches, low), axis=1) / surviving**2
+        flatness = np.mean(np.square(coefficients(patches, low)), axis=1) / left**2
         best = _least(flatness)
-        energies = _energies(patches[best], high) / surviving[best, None]
+        energies = np.square(coefficients(patches[best], high)) / left[best, None]
         flatness = np.concatenate([self._flatness, flatness[best]])
         energies = np.concatenate([self._high, energies])
         best = _least(flatness)
@@ -95,66 +93,3 @@ def noise_std(x: np.ndarray) -> float:
 def _least(values: np.ndarray) -> np.ndarray:
     """Positions of the FLATTEST smallest values, in no order; all of them where there are no more."""
     return np.argpartition(values, FLATTEST - 1)[:FLATTEST] if len(values) > FLATTEST else np.arange(len(values))
-
-
-def _sample(block: np.ndarray) -> np.ndarray:
-    """(C, H, W) -> (N, 64) with N <= SAMPLED or C: the same evenly spread patches on every call."""
-    channels, rows, columns = block.shape[0], block.shape[1] - PATCH + 1, block.shape[2] - PATCH + 1
-    count = max(1, SAMPLED // channels)
-    if rows * columns <= count:
-        top, left = np.divmod(np.arange(rows * columns), columns)
-    else:
-        # M. Roberts' R2 sequence: even cover in two dimensions that falls in step with no grid, be it of
-        # bricks or of JPEG blocks. 1.3247... solves g³ = g + 1.
-        g = 1.324717957244746
-        k = np.arange(1, count + 1)
-        top = (k / g % 1 * rows).astype(np.intp)
-        left = (k / g**2 % 1 * columns).astype(np.intp)
-    windows = np.lib.stride_tricks.sliding_window_view(block, (PATCH, PATCH), axis=(1, 2))
-    return windows[:, top, left].reshape(-1, PATCH * PATCH).astype(np.float32, copy=False)
-
-
-def _energies(patches: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Squared coefficients (N, K) of the patches (N, 64) in a basis (K, 64).
-
-    64 patches at a time: the linear algebra library starts its threads for larger products, and they
-    would wait milliseconds for cores that are busy denoising.
-    """
-    energies = np.empty((len(patches), len(basis)), np.float32)
-    for start in range(0, len(patches), 64):
-        part = slice(start, start + 64)
-        np.matmul(patches[part], basis.T, out=energies[part])
-    return np.square(energies, out=energies)
-
-
-@cache
-def _frequencies() -> tuple[np.ndarray, np.ndarray]:
-    """The low (35, 64) and high (28, 64) rows of the orthonormal two-dimensional DCT-II, without its mean.
-
-    Split at i + j = 9, the value that Colom and Buades recommend for 8x8 patches.
-    """
-    i = np.arange(PATCH)
-    basis = np.sqrt(2 / PATCH) * np.cos(np.pi * (2 * i[None] + 1) * i[:, None] / (2 * PATCH))
-    basis[0] /= np.sqrt(2)
-    order = np.add.outer(i, i).ravel()
-    both = np.kron(basis, basis).astype(np.float32)
-    return both[(order > 0) & (order < 9)], both[order >= 9]
-
-
-def _surviving(clipped: np.ndarray) -> np.ndarray:
-    """Share of the variance of Gaussian noise that is left where a share ``clipped`` of it was cut off.
-
-    With Z standard normal and X = max(Z + t, 0), a share Φ(-t) is clipped, and
-
-        E X = t Φ(t) + φ(t),   E X² = (t² + 1) Φ(t) + t φ(t),   surviving = E X² - (E X)².
-    """
-    return np.interp(clipped, *_censored_normal()).astype(np.float32)
-
-
-@cache
-def _censored_normal() -> tuple[np.ndarray, np.ndarray]:
-    t = np.linspace(5, -2, 141)  # from nothing clipped to nearly all, as np.interp wants it
-    cumulative = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in t])
-    density = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
-    mean = t * cumulative + density
-    return 1 - cumulative, (t**2 + 1) * cumulative + t * density - mean**2

@@ -162,7 +162,7 @@ def test_missing_files_and_models(command, net, tmp_path):
     assert (done.code, done.err.count("\n")) == (1, 1)
     done = command("propagate", "absent", ROOT / "docs/clean/hills.png")
     assert (done.code, done.err.count("\n")) == (3, 1)
-    assert "one of: gray, image, " in done.err
+    assert "one of: gray, gray-white, image, " in done.err
 
 
 def test_a_model_for_recordings_is_refused(command):

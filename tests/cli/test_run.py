@@ -20,6 +20,7 @@ from conftest import ROOT, denoise, read_png, scene, write_png
 from PIL import Image
 
 from denoise_cli import pictures, shipped
+from denoise_cli.corrupt import parse
 from denoise_cli.errors import printable
 from denoise_cli.media import image
 
@@ -346,6 +347,25 @@ def test_a_report_says_of_no_file_more_than_is_known(run, tmp_path, model):
     assert json.loads(done.stdout)["results"][0]["input"] == "-"
 
 
+def test_without_a_name_each_picture_gets_the_model_for_its_noise(command, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, channels, spec in (
+        ("a", 3, "gaussian:std=30"),
+        ("b", 3, "poisson:peak=30"),
+        ("c", 1, "gaussian:std=30"),
+    ):
+        noisy = parse(spec)(scene(200, 220, channels), np.random.default_rng(0))
+        write_png(tmp_path / "in" / f"{name}.png", noisy.clip(0, 1))
+    done = command("run", tmp_path / "in", "--report", tmp_path / "r.json", "-v")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [row["model"] for row in report["results"]] == ["image-white", "image", "gray-white"]
+    assert report["model"] == "gray-white, image, image-white"
+    assert ", by gray-white" in done.err
+    scored = command("eval", tmp_path / "in", tmp_path / "in", "--json")
+    assert json.loads(scored.out)["model"] == report["model"]
+
+
 def test_reports_hold_the_noise_before_and_after(run, tmp_path):
     noisy = 0.5 + np.random.default_rng(0).normal(0, 20 / 255, (3, 128, 128)).astype(np.float32)
     write_png(tmp_path / "in" / "n.png", noisy)
@@ -354,6 +374,7 @@ def test_reports_hold_the_noise_before_and_after(run, tmp_path):
     (row,) = json.loads((tmp_path / "r.json").read_text())["results"]
     assert row["noise_before"] == row["noise_after"] == pytest.approx(20, rel=0.1)
     assert row["residual"] == 0
+    assert row["model"]
     (line,) = csv.DictReader((tmp_path / "r.CSV").read_text().splitlines())
     assert float(line["noise_before"]) == row["noise_before"]
     assert list(line) == list(row)
@@ -443,6 +464,13 @@ def test_a_picture_that_cannot_be_compared_is_named_and_the_report_still_written
     assert len(tree(tmp_path / "sheets")) == 3
     report = json.loads((tmp_path / "r.json").read_text())
     assert (report["files"], report["failed"]) == (4, 1)
+    shutil.rmtree(tmp_path / "sheets")
+    (tmp_path / "sheets").mkdir()
+    done = run(folder, "--compare", tmp_path / "sheets", "--report", tmp_path / "r.json")
+    assert done.code == 1, "the pictures are done, the sheets are not"
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["failed"], report["skipped"]) == (1, 3)
+    assert [row["status"] for row in report["results"]] == ["failed", "skipped", "skipped", "skipped"]
 
 
 @pytest.mark.parametrize("option", [("--report", "r.json"), ("--compare", "")])

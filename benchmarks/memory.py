@@ -1,6 +1,6 @@
 """Peak memory of `denoise run`, each a whole process: a 100-megapixel PNG, 2,000 small pictures, large photographs.
 
-python benchmarks/memory.py DATA [--model image] [--megapixels 100] [--count 2000] [--only large|many|photographs]
+python benchmarks/memory.py DATA [--model NAME] [--megapixels 100] [--count 2000] [--only large|many|photographs]
 """
 
 from __future__ import annotations
@@ -69,12 +69,13 @@ def elsewhere(make, *arguments: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="image")
+    parser.add_argument("--model")
     parser.add_argument("--megapixels", type=float, default=100)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--only", choices=("large", "many", "photographs"))
     arguments = parser.parse_args()
-    run = [str(Path(sys.executable).with_name("denoise")), "run", "-q", "-m", arguments.model]
+    run = [str(Path(sys.executable).with_name("denoise")), "run", "-q"]
+    run += ["-m", arguments.model] if arguments.model else []
     side = round((arguments.megapixels * 1e6) ** 0.5)
 
     def wanted(part: str) -> bool:

@@ -1,10 +1,11 @@
 """What `denoise run` costs beside the network: a folder of photographs against bare onnxruntime.
 
-    python benchmarks/pipeline.py DATA [--model image] [--count 100] [--megapixels 2]
+    python benchmarks/pipeline.py DATA [--model NAME] [--count 100] [--megapixels 2]
 
 Photographs of about 2 megapixels are made from DATA/images/train/clic2025 (tiled and cropped), noise is
-added, and they are written as JPEG and as PNG. "Bare" calls the same session on tiles of the same shapes,
-already in memory, on as many threads. Folder and bare runs take turns; the ratio of medians is printed.
+added, and they are written as JPEG and as PNG. Without --model each is looked at for its noise, as by the command.
+"Bare" calls a session, of `image` or of that model, on tiles of the same shapes, already in memory, on as many
+threads. Folder and bare runs take turns; the ratio of medians is printed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from PIL import Image
 
 from denoise_cli import denoise, media, memory
 from denoise_cli.media import files
-from denoise_cli.models import choose
+from denoise_cli.models import Models, choose
 from denoise_cli.session import Session
 from denoise_cli.signal import Header
 
@@ -79,14 +80,15 @@ def bare(session: Session, header: Header, count: int, threads: int) -> Callable
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="image")
+    parser.add_argument("--model")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--megapixels", type=float, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--parts", type=int, default=5, help="the folder is done in so many turns")
     arguments = parser.parse_args()
     memory.keep_freed()  # as the command does
-    session = Session(choose(arguments.model, "auto", "cpu"), "cpu")
+    models = Models(arguments.model, device="cpu")
+    session = models.only or Session(choose("image", "auto", "cpu"), "cpu")
     pictures = photographs(arguments.data, arguments.megapixels)
     options = denoise.Options(threads=arguments.threads)
     part = max(1, arguments.count // arguments.parts)
@@ -107,7 +109,7 @@ def main() -> None:
             for turn in inputs:
                 jobs = files.find([str(turn)], str(Path(folder, "out", turn.name)), suffixes=media.SUFFIXES).jobs
                 began = time.perf_counter()
-                results = list(denoise.run(jobs, session, options))
+                results = list(denoise.run(jobs, models.only or models, options))
                 took = time.perf_counter() - began
                 assert len(results) == part, "every picture was done"
                 assert all(result.error is None for result in results), results
@@ -118,7 +120,7 @@ def main() -> None:
         print(
             f"{name}: {part * arguments.parts} pictures of {width} x {height}: {whole:.1f} s "
             f"({megapixels / whole:.2f} MP/s), bare {alone:.1f} s, "
-            f"ratio {whole / alone:.3f} (median of turns {statistics.median(ratios):.3f})",
+            f"ratio {whole / alone:.3f} (median of turns {statistics.median(ratios):.3f}), by {models.names}",
             flush=True,
         )
 

@@ -63,8 +63,8 @@ def surviving(cut: np.ndarray) -> np.ndarray:
 def frequencies() -> tuple[np.ndarray, np.ndarray]:
     """The low (42, 64) and high (21, 64) rows of the orthonormal two-dimensional DCT-II, without its mean.
 
-    Split at i + j = 9, the value that M. Colom and A. Buades recommend for 8x8 patches (IPOL 3, 2013); the high
-    ones come by rising i + j, see `orders`.
+    Split at i + j = 9, the value that M. Colom and A. Buades recommend for 8x8 patches (IPOL 3, 2013); both by
+    rising i + j, see `orders`.
     """
     i = np.arange(PATCH)
     basis = np.sqrt(2 / PATCH) * np.cos(np.pi * (2 * i[None] + 1) * i[:, None] / (2 * PATCH))

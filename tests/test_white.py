@@ -91,6 +91,13 @@ def test_noise_that_was_sharpened_or_seen_through_a_mosaic_is_not():
     assert not is_white(mosaic.astype(np.float32))
 
 
+def test_noise_on_cloth_and_hatching_is_not_for_their_lines_are_taken_for_noise():
+    clean = 0.5 + 0.15 * np.sign(np.sin(np.indices((320, 300)).sum(0) * np.pi / 2.5))[None]
+    x = (clean + np.random.default_rng(0).normal(0, 15 / 255, clean.shape)).astype(np.float32)
+    assert traits(x).texture > 2
+    assert not is_white(x)
+
+
 @pytest.mark.parametrize("cuts", [[], [1], [3, 40], list(range(1, 50))])
 @pytest.mark.parametrize("rows", [1, 17, 50, 80])
 def test_the_first_rows_of_a_picture_are_seen_and_nothing_is_lost(cuts, rows):

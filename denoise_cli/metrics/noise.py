@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from denoise_cli.metrics.patches import PATCH, clipped, coefficients, frequencies, sample, surviving
+from denoise_cli.metrics.patches import PATCH, clipped, coefficients, frequencies, median, sample, surviving
 from denoise_cli.metrics.pictures import STEPS
 
 FLATTEST = 256  # of them kept; about 6 % of one block, fewer of many
@@ -76,7 +76,7 @@ class NoiseMeter:
             return 0.0
         # Half of what there was to choose from: a tiny picture has too few patches to keep 256 flat ones.
         flat = np.argsort(self._flatness, kind="stable")[: max(1, self._seen // 2)]
-        return STEPS * math.sqrt(np.median(self._high[flat].mean(axis=0)))
+        return STEPS * math.sqrt(median(self._high[flat].mean(axis=0)))
 
 
 def noise_std(x: np.ndarray) -> float:

@@ -9,10 +9,11 @@ Laplacian noise pass too, for a sum of 64 draws of them is Gaussian, and the mod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from denoise_cli.metrics.patches import PATCH, clipped, coefficients, frequencies, orders, sample, surviving
+from denoise_cli.metrics.patches import PATCH, clipped, coefficients, frequencies, median, orders, sample, surviving
 from denoise_cli.metrics.pictures import STEPS
 
 LEAST = 128  # patches it takes
@@ -102,10 +103,10 @@ def traits(x: np.ndarray) -> NoiseTraits | None:
     if min(*levels, power.min(), each.min()) <= 0:
         return None  # somewhere nothing varies
     return NoiseTraits(
-        std=STEPS * float(np.sqrt(np.median(power))),
+        std=STEPS * float(np.sqrt(median(power))),
         slope=float(power[order <= 10].mean() / power[order >= 12].mean()),
         rise=float(middle[:, best].mean() / power.mean()),
-        texture=float(np.median(middle.mean(axis=(0, 2))) / power.mean()),
+        texture=float(median(middle.mean(axis=(0, 2))) / power.mean()),
         balance=float(np.sqrt(each.max() / each.min())),
         correlation=_correlation(c.reshape(channels, -1)),
         spread=float(np.sqrt(max(levels) / min(levels))),
@@ -126,7 +127,6 @@ def _least(roughness: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _correlation(rows: np.ndarray) -> float:
-    """The largest correlation of two rows, of either sign, without it."""
-    if len(rows) < 2:
-        return 0.0
-    return float(np.abs(np.corrcoef(rows)[np.triu_indices(len(rows), 1)]).max())
+    """The largest correlation of two rows, of either sign, without it; what varies around 0 needs no mean."""
+    unit = rows / np.sqrt(np.square(rows).mean(axis=1, keepdims=True))
+    return max((float(abs((one * other).mean())) for one, other in combinations(unit, 2)), default=0.0)

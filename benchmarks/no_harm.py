@@ -121,7 +121,7 @@ def main() -> None:
         results = []
         for model in arguments.model:
             models = Models(None if model == "default" else model, device="cpu")
-            results.append(denoise.array(x, models.only or models).clip(0, 1))
+            results.append(denoise.array(x, models.choice).clip(0, 1))
         print(f"{name:12}" + "".join(f"{psnr(y, x):12.2f}" for y in results), flush=True)
         for model, y in zip(arguments.model, results, strict=True):
             rows.append([x, y, (0.5 + 8 * (y - x)).clip(0, 1)])

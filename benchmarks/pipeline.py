@@ -109,7 +109,7 @@ def main() -> None:
             for turn in inputs:
                 jobs = files.find([str(turn)], str(Path(folder, "out", turn.name)), suffixes=media.SUFFIXES).jobs
                 began = time.perf_counter()
-                results = list(denoise.run(jobs, models.only or models, options))
+                results = list(denoise.run(jobs, models.choice, options))
                 took = time.perf_counter() - began
                 assert len(results) == part, "every picture was done"
                 assert all(result.error is None for result in results), results

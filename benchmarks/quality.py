@@ -68,7 +68,7 @@ def main() -> None:
             for level in LEVELS:
                 noise = parse(f"gaussian:std={level}")
                 options = denoise.Options(ensemble=arguments.ensemble, std=level if arguments.told else None)
-                denoised = partial(denoise.signal, session=models.only or models, options=options)
+                denoised = partial(denoise.signal, session=models.choice, options=options)
                 scored = evaluate.evaluate(matched, denoised, noise, clip=clip)
                 mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")

@@ -18,7 +18,7 @@ from real_noise import pairs, rounded
 from denoise_cli import denoise, shipped
 from denoise_cli.corrupt import parse
 from denoise_cli.media import image
-from denoise_cli.metrics import psnr, traits
+from denoise_cli.metrics import is_white, psnr, traits
 from denoise_cli.session import Session
 
 NOISES = (
@@ -33,8 +33,7 @@ def measured(files: list[Path], spec: str, general: Session, white: Session, fir
     for index, path in enumerate(files):
         clean = image.read(path).data
         noisy = parse(f"{spec}+quantise")(clean, np.random.default_rng(index)).astype(np.float32)
-        found = traits(noisy)
-        shares.append(found is not None and found.white)
+        shares.append(is_white(noisy))
         if index < first:
             both = [psnr(rounded(denoise.array(noisy, session)), clean) for session in (general, white)]
             scores.append([*both, both[shares[-1]]])

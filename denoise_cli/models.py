@@ -146,6 +146,11 @@ class Models:
         return Session(file, device or self._device, threads)
 
     @property
+    def choice(self) -> Session | Models:
+        """What `denoise.run` takes: the named model alone, for which no file is looked at, or this."""
+        return self.only or self
+
+    @property
     def names(self) -> str:
         """Of the named model, or of those that have served so far, for people."""
         return ", ".join(sorted(self._served)) if self.only is None else self.only.card.name

@@ -94,7 +94,7 @@ def peek(blocks: Iterable[np.ndarray], rows: int) -> tuple[np.ndarray, Iterator[
         yield from source
 
     first = held[0][:, :rows]
-    if first.shape[1] < rows and len(held) > 1:
+    if len(held) > 1:
         last = held[-1][:, : rows - seen + held[-1].shape[1]]
         first = np.concatenate([*list(held)[:-1], last], axis=1)
     return first, everything()

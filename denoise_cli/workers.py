@@ -169,13 +169,13 @@ class Workers:
         self._options = options
         self._checked: list[Session] = []
         self._opening = threading.Lock()
-        self._choosing = not hasattr(models, "card")  # which model serves depends on the file
-        if not self._choosing:
+        if hasattr(models, "card"):
             only: Session = models  # type: ignore[assignment]
             self._check(only)
             self._models: Callable[[Header], Session] = lambda header: only
         else:
-            self._models = models  # type: ignore[assignment]
+            self._models = models
+        self._choosing = self._models is models  # which model serves depends on the file
         self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch  # None: by the device of the model
         threads = threads_of(options)

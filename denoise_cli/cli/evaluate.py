@@ -234,7 +234,7 @@ def _denoiser(models: Models, settings: Options) -> Denoiser:
 
     memory.keep_freed()
     models.open()  # before a clock runs
-    return lambda noisy: denoise.signal(noisy, models.only or models, settings)
+    return lambda noisy: denoise.signal(noisy, models.choice, settings)
 
 
 def _metrics(text: str | None, kinds: Collection[Kind], quiet: bool) -> list[str]:

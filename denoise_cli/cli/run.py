@@ -198,7 +198,7 @@ def run(
         models.open()  # what no model of ours takes is refused before an output folder is made
     began = time.perf_counter()
     written = AudioOptions(sample_rate, bit_depth, clip.value)
-    stream = denoise.run(todo, models.only or models, settings, written, limits, holes)
+    stream = denoise.run(todo, models.choice, settings, written, limits, holes)
     if compare is not None:
         stream = _compared(stream, sheets, limits)
     results = undrawn + listing.follow(stream, len(todo), quiet, verbose)

@@ -106,8 +106,8 @@ def signal(noisy: Signal, session: Choice, options: Options | None = None) -> np
             return np.concatenate([y for _, y in outputs], axis=1)
         height = noisy.header.length or 1
         frames = (noisy.data[:, top : top + height] for top in range(0, noisy.data.shape[1], height))
-        chosen, blocks = workers.sighted(noisy.header, frames)
-        return np.concatenate([y for _, y in _windows(blocks, noisy.header, chosen, workers, options)], axis=1)
+        with workers.sighted(noisy.header, frames) as (chosen, blocks):
+            return np.concatenate([y for _, y in _windows(blocks, noisy.header, chosen, workers, options)], axis=1)
     finally:
         workers.stop()
 
@@ -115,15 +115,15 @@ def signal(noisy: Signal, session: Choice, options: Options | None = None) -> np
 def _picture(job: Job, source: Source, sink: Sink, workers: Workers, options: Options) -> Result:
     """Read, infer and write; noise and residual are in 8-bit steps."""
     before, after, removed = NoiseMeter(), NoiseMeter(), ResidualMeter()
-    session, blocks = workers.sighted(source.header, source.blocks())
-    verdict = Verdict(session.card, options)
-    for x, y in _windows(blocks, source.header, session, workers, options):
-        sink.write(y)
-        before.add(x)
-        after.add(y)
-        removed.add(x[:, ::16], y[:, ::16])  # every 16th row is plenty for a mean
-        verdict.add(x, y)
-        del x, y  # before the next window is made
+    with workers.sighted(source.header, source.blocks()) as (session, blocks):
+        verdict = Verdict(session.card, options)
+        for x, y in _windows(blocks, source.header, session, workers, options):
+            sink.write(y)
+            before.add(x)
+            after.add(y)
+            removed.add(x[:, ::16], y[:, ::16])  # every 16th row is plenty for a mean
+            verdict.add(x, y)
+            del x, y  # before the next window is made
     name = session.card.name
     result = Result(job, model=name, noise_before=before.std(), noise_after=after.std(), residual=removed.rms())
     return verdict.on(result)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -162,6 +162,20 @@ class Room:
             self._changed.notify_all()
 
 
+def _look(
+    blocks: Iterable[np.ndarray], rows: int, groups: Iterable[Sequence[int]]
+) -> tuple[bool, Iterator[np.ndarray]]:
+    """Whether the noise in the first rows of a picture is white in all groups of channels; and all its blocks."""
+    seen, blocks = tiles.peek(blocks, rows)
+    return all(is_white(seen[group[0] : group[-1] + 1]) for group in groups), blocks
+
+
+def _after(first: Callable[[], None], blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks, and once they are asked for, `first` before them."""
+    first()
+    yield from blocks
+
+
 class Workers:
     """N threads that batch waiting tiles of one model and of equal shape into one call of its session."""
 
@@ -181,6 +195,7 @@ class Workers:
         threads = threads_of(options)
         # A window holds tiles for several threads; the next one may be read meanwhile.
         self.room = Room(WINDOW * (threads + 1) // 2)
+        self.sights = Room(WINDOW)  # of pictures that were looked at and whose windows wait for theirs
         self.waiting: deque[Tile] = deque()
         self.changed = threading.Condition()
         self.stopped = False
@@ -201,17 +216,26 @@ class Workers:
             raise InputError(what)
         return session
 
-    def sighted(self, header: Header, blocks: Iterable[np.ndarray]) -> tuple[Session, Iterator[np.ndarray]]:
+    @contextmanager
+    def sighted(
+        self, header: Header, blocks: Iterable[np.ndarray]
+    ) -> Iterator[tuple[Session, Iterator[np.ndarray]]]:
         """The model for a picture, whose noise is looked at where there are several; and its blocks, (C, n, W).
 
-        Of several frames each may have noise of its own: they get the model for any.
+        Of several frames each may have noise of its own: they get the model for any. What was read to be looked at
+        waits in memory until the blocks are asked for; Stopped is raised where the run ends before there is room.
         """
         if not self._choosing or header.frames > 1:
-            return self.session(header), iter(blocks)
+            yield self.session(header), iter(blocks)
+            return
         assert header.length is not None, "a picture knows its height"
-        seen, blocks = tiles.peek(blocks, min(header.length, -(-SIGHT // header.width)))
-        white = all(is_white(seen[group[0] : group[-1] + 1]) for group in header.groups)
-        return self.session(replace(header, white=white)), blocks
+        size = min(header.length * header.width * header.channels, WINDOW)
+        self.sights.take(size, wait=True)
+        with ExitStack() as held:
+            held.callback(self.sights.give, size)
+            rows = min(header.length, -(-SIGHT // header.width))
+            white, blocks = _look(blocks, rows, header.groups)
+            yield self.session(replace(header, white=white)), _after(held.close, blocks)
 
     def _check(self, session: Session) -> None:
         if session not in self._checked:
@@ -276,6 +300,7 @@ class Workers:
     def stop(self) -> None:
         """End the threads, in the midst of a call where the session can; tiles still waiting fail with Stopped."""
         self.room.close()
+        self.sights.close()
         with self.changed:
             self.stopped = True
             for tile in self.waiting:

@@ -379,43 +379,91 @@ def test_a_run_that_ends_lets_nobody_wait_for_room():
     assert ended == [True]
 
 
-def test_windows_of_many_files_at_once_have_room_together_and_a_bad_file_gives_its_own_back(job, monkeypatch):
+class Watched(Room):
+    """Room that knows how much of it was ever taken at once."""
+
+    every: list[Watched]
+
+    def __init__(self, samples):
+        super().__init__(samples)
+        self.held = self.most = 0
+        self.lock = threading.Lock()
+        self.every.append(self)
+
+    def take(self, samples, *, wait):
+        taken = super().take(samples, wait=wait)
+        with self.lock:
+            self.held += samples * taken
+            self.most = max(self.most, self.held)
+        return taken
+
+    def give(self, samples):
+        with self.lock:
+            self.held -= samples
+        super().give(samples)
+
+
+@pytest.fixture
+def rooms(monkeypatch) -> list[Watched]:
+    """The rooms that Workers make."""
+    monkeypatch.setattr(workers, "Room", Watched)
+    monkeypatch.setattr(Watched, "every", made := [], raising=False)
+    return made
+
+
+def test_windows_of_many_files_at_once_have_room_together_and_a_bad_file_gives_its_own_back(
+    job, monkeypatch, rooms
+):
     x = scene(96, 40)
     monkeypatch.setattr(workers, "WINDOW", one := 3 * 40 * 48)  # of a window and its halo; two have room
-    held = most = 0
-    lock = threading.Lock()
-
-    class Watched(Room):
-        def take(self, samples, *, wait):
-            nonlocal held, most
-            taken = super().take(samples, wait=wait)
-            with lock:
-                held += samples * taken
-                most = max(most, held)
-            return taken
-
-        def give(self, samples):
-            nonlocal held
-            with lock:
-                held -= samples
-            super().give(samples)
 
     def change(tile):
         if tile.min() < 0.001:
             raise RuntimeError("a bad file")
         return 1 - tile
 
-    monkeypatch.setattr(workers, "Room", Watched)
     bad = x.copy()
     bad[:, 60] = 0
     x = x.clip(0.02, 1)
     jobs = [job(f"{n}.png", bad if n % 3 == 1 else x) for n in range(12)]
     results = list(denoise.run(jobs, Fake(change, halo=8), Options(tile=64, threads=2)))
     assert sum(result.error is None for result in results) == 8
-    assert 0 < most <= 2 * one
-    assert held == 0
+    windows, _ = rooms
+    assert 0 < windows.most <= 2 * one
+    assert windows.held == 0
     for made in (made for made in jobs if made.target.exists()):
         assert np.array_equal(read_png(made.target), 255 - read_png(made.source))
+
+
+def test_pictures_that_were_looked_at_wait_in_a_room_of_their_own(job, monkeypatch, rooms):
+    monkeypatch.setattr(workers, "WINDOW", one := 3 * 40 * 48)
+    fake = Fake(lambda tile: time.sleep(0.01) or 1 - tile)
+    jobs = [job(f"{n}.png") for n in range(12)]
+    cut = jobs[3].source.read_bytes()
+    jobs[3].source.write_bytes(cut[: len(cut) // 2])  # fails while it is looked at
+    results = list(denoise.run(jobs, lambda header: fake, Options(threads=1, batch=8)))
+    assert sum(result.error is None for result in results) == 11
+    _, sights = rooms
+    assert sights.most == one, "one at a time, though nine files are read at once"
+    assert sights.held == 0
+
+
+def test_a_run_that_ends_lets_nobody_wait_to_look(job, monkeypatch, rooms):
+    monkeypatch.setattr(workers, "WINDOW", 1)
+    begun, go = threading.Event(), threading.Event()
+
+    def change(tile):
+        begun.set()
+        go.wait(10)
+        return tile
+
+    run = denoise.run([job(f"{n}.png") for n in range(8)], lambda header: Fake(change), Options(threads=1, batch=8))
+    ending = threading.Thread(target=lambda: (begun.wait(10), go.set()))
+    ending.start()
+    next(run)
+    run.close()  # joins the threads of the files: it would not come back
+    ending.join()
+    assert all(room.held == 0 for room in rooms)
 
 
 def test_who_needs_all_of_the_room_waits_for_it_and_newcomers_wait_for_him():

@@ -91,7 +91,7 @@ class Models:
             self._path(name)
         self._fitting: dict[str, list[str]] = {}
         self._opened: dict[str, Session] = {}
-        self._served: set[str] = set()
+        self._served: dict[str, None] = {}  # by name, in order; the last one last
         self.only = None if model is None else self._session(model)
 
     def open(self) -> None:
@@ -107,7 +107,8 @@ class Models:
         white = shipped.FOR_WHITE.get(name)
         chosen = white if header.white and white in fit else name
         session = self._session(chosen if chosen in fit else fit[0], header)
-        self._served.add(session.card.name)
+        self._served.pop(session.card.name, None)
+        self._served[session.card.name] = None
         return session
 
     def _fit(self, kind: str) -> list[str]:
@@ -149,6 +150,11 @@ class Models:
     def choice(self) -> Session | Models:
         """What `denoise.run` takes: the named model alone, for which no file is looked at, or this."""
         return self.only or self
+
+    @property
+    def latest(self) -> str:
+        """The name of the one that served last; "" where none has."""
+        return next(reversed(self._served), "") if self.only is None else self.only.card.name
 
     @property
     def names(self) -> str:

@@ -180,6 +180,7 @@ def evaluate(
     denoiser = None if models is None else _denoiser(models, settings)
 
     rows: list[AnyRow] = []
+    served: list[str] = []  # the model of each row
     shown = forms.Sheet()
     failed: set[Pair] = set()
     told: set[tuple[Pair, str]] = set()  # a bad file is as bad at every level of a sweep
@@ -200,6 +201,7 @@ def evaluate(
                     bar.update(advance=1)
                     continue
                 rows.append(item.row)
+                served.append("noisy" if models is None else models.latest)
                 if sheet is not None:
                     shown.add(item)
                 if not quiet:
@@ -210,7 +212,7 @@ def evaluate(
         raise typer.Exit(1)
     groups = forms.grouped(rows)
     name = "noisy" if models is None else models.names
-    table = [forms.plain(row.flat()) for row in rows]
+    table = [{**forms.plain(row.flat()), "model": who} for row, who in zip(rows, served, strict=True)]
     if csv is not None:
         everything = dict.fromkeys(key for row in table for key in row)  # two kinds have some columns each
         with Replacing(csv) as target:

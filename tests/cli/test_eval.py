@@ -90,6 +90,7 @@ def test_json_and_csv_hold_the_same_rows(score, folder, noisy, tmp_path):
     done = score(noisy, folder, "--json", "--csv", tmp_path / "rows.csv")
     document = json.loads(done.out)
     assert (document["model"], document["files"], document["failed"]) == ("tiny", 4, 0)
+    assert {row["model"] for row in document["rows"]} == {"tiny"}
     rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
     assert [{k: str(v) for k, v in row.items()} for row in document["rows"]] == rows
     assert document["mean"][0]["psnr"] == pytest.approx(

@@ -363,7 +363,9 @@ def test_without_a_name_each_picture_gets_the_model_for_its_noise(command, tmp_p
     assert report["model"] == "gray-white, image, image-white"
     assert ", by gray-white" in done.err
     scored = command("eval", tmp_path / "in", tmp_path / "in", "--json")
-    assert json.loads(scored.out)["model"] == report["model"]
+    document = json.loads(scored.out)
+    assert document["model"] == report["model"]
+    assert [row["model"] for row in document["rows"]] == ["image-white", "image", "gray-white"]
 
 
 def test_reports_hold_the_noise_before_and_after(run, tmp_path):

@@ -11,7 +11,7 @@ import math
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class ModelCard:
     kind: str = "image"
     channels: int = 3  # pictures. 3: gray runs as three equal channels; 1: each channel for itself. Tables: columns
     rate: int | None = None  # samples per second the model was trained at (audio)
+    level: float | None = None  # audio: dB of full scale near which it is to hear a recording; None: as it comes
     multiple: int = 1  # height and width, or the number of samples, must be multiples of this
     halo: int = 0  # pixels or samples of context beyond which nothing changes a result: crops by it are exact
     noise_input: bool = False  # takes a second input `sigma`, (N,) float32 in [0, 1]
@@ -80,6 +81,10 @@ class ModelCard:
             check(isinstance(getattr(self, flag), bool), f"{flag} must be true or false")
         check(self.noise_input or not self.noise_optional, "noise_optional without noise_input")
         check(self.kind != "audio" or self.rate is not None, "a model for recordings needs a rate")
+        if self.level is not None:
+            check(self.kind == "audio", "level is for recordings")
+            sane = _number(self.level) and -100 <= self.level <= 0
+            check(sane, f"level must be -100..0 dB, not {shown(self.level)}")
         for text in ("name", "noise", "arch", "command", "data", "licence", "created_with"):
             value = getattr(self, text)
             check(isinstance(value, str) and value.isprintable(), f"{text} is not one line of text")
@@ -88,8 +93,8 @@ class ModelCard:
             check(isinstance(getattr(self, part), Mapping), f"{part} is not an object")
         if self.anomaly:
             limit = self.anomaly.get("threshold")
-            number = isinstance(limit, int | float) and not isinstance(limit, bool) and 0 <= limit < math.inf
-            check(number, f"the threshold for anomalies must be a number from 0 up, not {shown(limit)}")
+            sane = _number(limit) and limit >= 0
+            check(sane, f"the threshold for anomalies must be a number from 0 up, not {shown(limit)}")
 
     def _check_columns(self, check: Callable[[bool, str], None]) -> None:
         for part in ("columns", "mean", "std"):
@@ -102,8 +107,7 @@ class ModelCard:
         for name in self.columns:
             check(isinstance(name, str) and name.isprintable(), "columns holds what is not one line of text")
         for value in (*self.mean, *self.std):
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            check(number, "mean and std must hold finite numbers")
+            check(_number(value), "mean and std must hold finite numbers")
         check(all(value > 0 for value in self.std), "std must be above 0")
 
     @property
@@ -150,6 +154,10 @@ class ModelCard:
     def lower(self, y: np.ndarray, c: int) -> np.ndarray:
         """The inverse for one sample: (channels, H, W) -> (c, H, W), or (1, H, W), the mean of equal channels."""
         return y if c == self.channels else y.mean(axis=0, keepdims=True)
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: Any, low: int, high: int) -> bool:

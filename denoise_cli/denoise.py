@@ -4,9 +4,9 @@
                                                             v          |
     worker threads (a core each):                      batches of tiles -> session
 
-Decoding and encoding of some files hide behind the inference of others. What is in flight is bounded: a
-file thread holds two windows at most, and there are only a few file threads, so memory does not depend on the
-number or the size of files. What is computed depends on neither threads nor batches nor order.
+Decoding and encoding of some files hide behind the inference of others. What is in flight is bounded: windows
+have room together, and there are only a few file threads, so memory does not depend on the number or the size of
+files. What is computed depends on neither threads nor batches nor order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from denoise_cli import holes, media, pipeline, tabular, tiles
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import UsageError
+from denoise_cli.errors import InputError, UsageError
 from denoise_cli.holes import Holes
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import TABULAR
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["TILE", "Options", "array", "plan", "run", "signal", "spread"]
 
 WINDOW_TILE = 1000  # side of a tile of a picture that is read in windows
-BUSY = 4  # tiles a thread: a window of so many keeps the threads busy, and the next one need not be read meanwhile
+BUSY = 4  # tiles a thread: so many keep the threads busy, and no further window need be read meanwhile
 
 
 def run(
@@ -92,7 +92,12 @@ def array(x: np.ndarray, session: Choice, options: Options | None = None) -> np.
 
 
 def signal(noisy: Signal, session: Choice, options: Options | None = None) -> np.ndarray:
-    """Denoise a file in memory as `run` would, frames and all: float32 of the shape of its data, not clipped."""
+    """Denoise a file in memory as `run` would, frames and all: float32 of the shape of its data, not clipped.
+
+    Raises InputError where there is nothing in it.
+    """
+    if noisy.data.size == 0:
+        raise InputError(f"there is nothing in an array of {noisy.data.shape}")
     options = options or Options()
     workers = Workers(session, options)
     try:
@@ -181,7 +186,7 @@ _STREAMS = {"audio": _recording, "table": _table, "series": _table}
 def _windows(
     blocks: Iterable[np.ndarray], header: Header, session: Session, workers: Workers, options: Options
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (input, output) of consecutive rows, (C, n, W) each; the next window is read meanwhile, if small."""
+    """Yield (input, output) of consecutive rows, (C, n, W) each; the next windows are read meanwhile, if small."""
     assert header.length is not None, "a picture knows its height"
     card = session.card
     rows, columns = plan(header, card.halo, card.multiple, options.tile)
@@ -206,8 +211,8 @@ def _windows(
                     workers.room.take(size, wait=True)
                 taken += 1
                 held.append(_Window(*next(windows), header, columns, session, workers))
-                yield from serve(0 if len(held[-1].tiles) >= BUSY * len(workers.threads) else 1)
-            yield from serve(0)
+                yield from serve((BUSY * len(workers.threads) - 1) // len(held[-1].tiles))
+        yield from serve(0)
     finally:
         workers.room.give(size * taken)
     for _ in blocks:  # nothing is left, but the source may have found by now that its file is cut short

@@ -6,7 +6,6 @@
     ├── InputError        1    one input that cannot be read, or holds what we refuse
     ├── OutputError       1    one output that cannot be written
     │   └── NoSpaceError  1    the disk is full: ends the run, for every further file would fail alike
-    ├── ThresholdMissed   1    ``eval --fail-under`` was not reached
     ├── TrainingError     1    the loss is not finite, the data are too small, ...
     └── UnavailableError  3    model, device or backend that is not to be had
         ├── ModelError    3    a model file we refuse
@@ -40,10 +39,6 @@ class OutputError(DenoiseError):
 
 
 class NoSpaceError(OutputError):
-    pass
-
-
-class ThresholdMissed(DenoiseError):
     pass
 
 

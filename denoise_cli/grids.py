@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from denoise_cli.pictures import GAP, INK, MARGIN, PAPER, QUIET, picture, stacked, typeface
+from denoise_cli.pictures import GAP, INK, MARGIN, PAPER, QUIET, fitted, picture, stacked, typeface
 
 BESIDE = 110  # pixels that the words take
 HEAD = 34
@@ -30,7 +30,7 @@ def drawn(blocks: Sequence[Block], cell: int = 84) -> Image.Image:
 
 
 def _block(block: Block, cell: int, last: bool) -> Image.Image:
-    scaled = [[_fit(picture(x), cell) for x in row] for _, row in block.rows]
+    scaled = [[fitted(picture(x), cell) for x in row] for _, row in block.rows]
     width, height = (max(side) for side in zip(*(image.size for row in scaled for image in row), strict=True))
     columns = max(map(len, scaled))
     page = Image.new(
@@ -49,14 +49,3 @@ def _block(block: Block, cell: int, last: bool) -> Image.Image:
         for c, image in enumerate(row):
             page.paste(image, (MARGIN + BESIDE + c * (width + LEAST), top))
     return page
-
-
-def _fit(image: Image.Image, cell: int) -> Image.Image:
-    longest = max(image.size)
-    if longest <= cell:
-        factor = cell // longest
-        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    return image.resize(
-        (max(1, round(image.width * cell / longest)), max(1, round(image.height * cell / longest))),
-        Image.Resampling.LANCZOS,
-    )

@@ -24,6 +24,8 @@ def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
     if precision not in (known := ("auto", *PRECISIONS)):
         raise UsageError(choice("precision", precision, known))
     path = shipped.locate(model)
+    if precision == "float" and any(path.stem.endswith(f".{other}") for other in PRECISIONS[1:]):
+        raise ModelError(f"{path} is in {path.stem.rpartition('.')[2]}; name the float model")
     if precision == "float" or (precision == "auto" and path == Path(model)):
         return path
     form = _suited(device) if precision == "auto" else precision

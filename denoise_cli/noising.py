@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -23,7 +24,7 @@ from denoise_cli.media.layout import TABULAR, Layout
 from denoise_cli.media.limits import Limits
 from denoise_cli.media.table import TableSource
 from denoise_cli.metrics import ResidualMeter
-from denoise_cli.pipeline import Result
+from denoise_cli.pipeline import Result, Stopped
 from denoise_cli.signal import Sink, Source
 
 
@@ -44,22 +45,30 @@ def run(
     The noise of a file depends on the seed and on the file's bytes alone: not on its name, its folder,
     the other files, or how many are done at once. A file for which the noise makes no sense fails alone.
     """
+    ended = threading.Event()
 
     def work(job: Job, source: Source, sink: Sink) -> Result:
-        added = ResidualMeter()
-        for block, noisy in blocks(source, noise, seed):
+        added, length, kind = ResidualMeter(), 0, source.header.kind
+        for block, noisy in blocks(source, noise, seed, ended=ended):
             sink.write(noisy)
-            if source.header.kind not in TABULAR:  # whose columns have units of their own
+            length += block.shape[1]
+            if kind not in TABULAR:  # whose columns have units of their own
                 added.add(block, noisy)
-        return Result(job, residual=None if source.header.kind in TABULAR else added.rms())
+        size = length if kind == "audio" else 0
+        return Result(job, size=size, residual=None if kind in TABULAR else added.rms())
 
     sinks = partial(media.open_sink, floating=floating)
     sources = partial(media.open_source, layout=layout, limits=limits)
-    yield from pipeline.each(jobs, work, hands, open_sink=sinks, open_source=sources)
+    yield from pipeline.each(jobs, work, hands, open_sink=sinks, open_source=sources, release=ended.set)
 
 
 def blocks(
-    source: Source, noise: Chain, seed: int, *, again: Callable[[], Source] | None = None
+    source: Source,
+    noise: Chain,
+    seed: int,
+    *,
+    again: Callable[[], Source] | None = None,
+    ended: threading.Event | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (clean, noisy) blocks of a file, (C, n, W) float32 each; an evaluation with this seed sees the same.
 
@@ -70,9 +79,13 @@ def blocks(
     again
         Opens the file once more; by default through ``source.file``. Called only where a part of the noise
         asks for the level of the clean signal, which takes a pass over it before the first block comes.
+    ended
+        Looked at before each block is read.
 
     Raises
     ------
+    Stopped
+        It was set.
     InputError
         The noise makes no sense for such a file, or the file is damaged.
     """
@@ -81,14 +94,21 @@ def blocks(
     level = None
     if noise.asks_level:
         with closing((again or partial(_again, source))()) as other:
-            level = active_level(other.blocks(), rate_of(header))
+            level = active_level(_until(ended, other.blocks()), rate_of(header))
     rng = np.random.default_rng([seed, fingerprint(source.file)])
     hit = noise.stream(header, rng, level)
     if isinstance(source, TableSource):
         yield from _standardised(source, hit)
         return
-    for block in source.blocks():
+    for block in _until(ended, source.blocks()):
         yield block, hit(block)
+
+
+def _until(ended: threading.Event | None, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    for block in blocks:
+        if ended is not None and ended.is_set():
+            raise Stopped
+        yield block
 
 
 def _standardised(source: TableSource, hit: Process) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -21,6 +21,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 
 PAPER, INK, QUIET, HAIRLINE, ACCENT = "#ffffff", "#1f2937", "#6b7280", "#e5e7eb", "#f59e0b"
 MARGIN, GAP = 24, 16  # pixels
+CELL = 320  # side of a picture on a sheet, pixels
 SAVED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -54,7 +55,7 @@ def sheet(
     titles: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
     *,
-    cell: int = 320,
+    cell: int = CELL,
     fit: Literal["crop", "shrink"] = "crop",
 ) -> Image.Image:
     """Pictures in rows and columns, on white.
@@ -74,7 +75,14 @@ def sheet(
         What becomes of large pictures: their centre is cut out ("crop"), which leaves the grain of the
         noise as it is, or the whole is made smaller ("shrink"), which averages noise away.
     """
-    return _grid([[_fit(picture(x), cell, fit) for x in row] for row in rows], titles, captions)
+    shown = [[x if fit == "shrink" else centre(x, cell) for x in row] for row in rows]
+    return _grid([[fitted(picture(x), cell) for x in row] for row in shown], titles, captions)
+
+
+def centre(x: np.ndarray, side: int) -> np.ndarray:
+    """The middle of a picture (C, H, W), of at most `side` pixels either way."""
+    top, left = (max(0, length - side) // 2 for length in x.shape[1:])
+    return x[:, top : top + side, left : left + side]
 
 
 def before_after(
@@ -111,7 +119,7 @@ def before_after(
         raise ValueError(f"detail {detail} lies outside of {height}x{width} pixels")
     whole, parts = [], []
     for x in (noisy, denoised):
-        image = _fit(picture(x), cell, "shrink")
+        image = fitted(picture(x), cell)
         scale = image.width / width
         corners = (left * scale, top * scale, (left + columns) * scale - 1, (top + rows) * scale - 1)
         ImageDraw.Draw(image).rectangle(corners, outline=ACCENT, width=2)
@@ -143,18 +151,14 @@ def _telling(x: np.ndarray, rows: int, columns: int) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def _fit(image: Image.Image, cell: int, fit: Literal["crop", "shrink"]) -> Image.Image:
-    """At most ``cell`` pixels a side, and as near to it as a whole factor brings it."""
+def fitted(image: Image.Image, cell: int) -> Image.Image:
+    """At most ``cell`` pixels a side, shrunk or as near to it as a whole factor brings it."""
     longest = max(image.size)
     if longest <= cell:
         factor = cell // longest
         return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    if fit == "shrink":
-        size = (max(1, round(image.width * cell / longest)), max(1, round(image.height * cell / longest)))
-        return image.resize(size, Image.Resampling.LANCZOS)
-    width, height = min(image.width, cell), min(image.height, cell)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
+    size = (max(1, round(image.width * cell / longest)), max(1, round(image.height * cell / longest)))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _grid(

@@ -86,8 +86,10 @@ def check(path: Path) -> None:
 
 
 def as_csv(table: Sequence[dict[str, Any]]) -> str:
+    """Rows need not have the same columns; what one lacks is an empty cell."""
+    columns = dict.fromkeys(key for row in table for key in row)
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(table[0]) if table else ["input"], lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(columns) or ["input"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
     return text.getvalue()
@@ -98,9 +100,22 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
 
 
+def finite(value: Any) -> Any:
+    """The same with None in place of NaN and infinity, which JSON does not know; lists and dicts all through."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write(path: Path, value: dict[str, Any]) -> None:
     """Write the document as JSON, or its rows as CSV, by the suffix; whole or not at all."""
-    text = as_csv(value["results"]) if path.suffix.lower() == ".csv" else as_json(value)
+    put(path, as_csv(value["results"]) if path.suffix.lower() == ".csv" else as_json(value))
+
+
+def put(path: Path, text: str) -> None:
+    """Write a text, whole or not at all; names that are no valid UTF-8 are escaped."""
     with Replacing(path) as target:
         target.file.write(text.encode("utf-8", "backslashreplace"))
         target.commit()

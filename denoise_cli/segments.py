@@ -12,11 +12,13 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from denoise_cli import upper_band
 from denoise_cli.gentle import Gentle
+from denoise_cli.hearing import Hearing
 from denoise_cli.session import Session
 from denoise_cli.signal import Header
 from denoise_cli.workers import Options, Tile, Workers
@@ -46,7 +48,8 @@ class Plan:
         else:
             seconds = min(CORE, RESAMPLED)
             context = math.ceil((halo / model_rate + MARGIN + upper_band.SPAN) / unit) * unit * rate
-        return cls(rate, model_rate, multiple, unit, math.ceil(seconds / unit) * unit * rate, context)
+        core = max(math.ceil(seconds / unit) * unit * rate, math.ceil(context / (unit * rate)) * unit * rate)
+        return cls(rate, model_rate, multiple, unit, core, context)
 
 
 def segments(
@@ -59,11 +62,12 @@ def segments(
     assert card.rate is not None, "so says its card"
     channels = 1 if options.link else header.channels
     gentle = [Gentle(header.rate) for _ in range(channels)] if options.gentle else []
+    hearing = [] if card.level is None else [Hearing(header.rate, card.level) for _ in range(channels)]
     about = math.ceil(upper_band.SPAN * card.rate) if gentle else 0  # how far that looks to either side
     plan = Plan.of(header.rate, card.rate, card.multiple, max(card.halo, about))
     ahead: deque[_Segment] = deque()
     for left, core, right in cut(blocks, plan.core, plan.halo):
-        ahead.append(_Segment(left, core, right, plan, session, workers, options))
+        ahead.append(_Segment(left, core, right, plan, session, workers, options, hearing))
         del left, core, right
         if len(ahead) > len(workers.threads):
             yield ahead.popleft().join(options, gentle)
@@ -107,6 +111,7 @@ class _Segment:
         session: Session,
         workers: Workers,
         options: Options,
+        hearing: Sequence[Hearing],
     ):
         self.core, self.plan = core, plan
         self.keep = slice(left.shape[1], left.shape[1] + core.shape[1])
@@ -116,15 +121,15 @@ class _Segment:
         padded = np.pad(self.heard, ((0, 0), (0, -length % plan.multiple)))
         self.said = np.empty_like(self.heard)
         self.groups = [slice(0, len(core))] if options.link else [slice(c, c + 1) for c in range(len(core))]
-        self.tiles = [
-            Tile(session, padded[group], lambda y, at=group: self._deliver(y, at))  # type: ignore[misc]
-            for group in self.groups
-        ]
+        self.tiles = []
+        for index, group in enumerate(self.groups):
+            gain = np.float32(hearing[index].gain(core[group]) if hearing else 1)
+            self.tiles.append(Tile(session, padded[group] * gain, partial(self._deliver, group, gain)))
         for tile in self.tiles:
             workers.submit(tile)
 
-    def _deliver(self, y: np.ndarray, channels: slice) -> None:
-        self.said[channels] = y[:, : self.said.shape[1]]
+    def _deliver(self, channels: slice, gain: np.float32, y: np.ndarray) -> None:
+        self.said[channels] = y[:, : self.said.shape[1]] / gain
 
     def join(self, options: Options, gentle: Sequence[Gentle]) -> tuple[np.ndarray, np.ndarray]:
         """The core's input and output, (C, n, 1) each; waits for the model."""

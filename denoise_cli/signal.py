@@ -48,8 +48,8 @@ class Header:
 class Signal:
     """A whole file in memory.
 
-    data: float32, (C, H, W) for pictures in [0, 1], (C, T) for audio in [-1, 1], (columns, rows, 1) for tables and
-    series in their own units, NaN where a value is missing.
+    data: float32, (C, H, W) for pictures in [0, 1], (C, T, 1) for audio in [-1, 1], (columns, rows, 1) for tables
+    and series in their own units, NaN where a value is missing.
     Frames of an animation stand below each other along H.
     """
 

@@ -40,8 +40,7 @@ def batch(x: np.ndarray, session: Session, options: denoise.Options) -> np.ndarr
         # As ModelCard.lift: gray is three equal channels to a colour model, colour three pictures to a gray one.
         fed = x.reshape(count * channels, 1, height, width)
         fed = np.repeat(fed, wanted, axis=1)
-    sigma = None if options.std is None else options.std / 255
-    y = ensemble.mean(lambda copy: session(copy, sigma), fed, session.card.multiple, options.ensemble)
+    y = ensemble.mean(lambda copy: session(copy, options.sigma), fed, session.card.multiple, options.ensemble)
     if channels != wanted:
         y = y.mean(axis=1).reshape(x.shape)
     return y if options.strength == 1 else x + np.float32(options.strength) * (y - x)

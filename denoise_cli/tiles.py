@@ -67,6 +67,9 @@ def grid(height: int, width: int, halo: int, multiple: int = 1, area: int = 1 <<
     best: tuple[float, list[Cut], list[Cut]] | None = None
     for count in range(1, max(1, -(-width // (halo + multiple))) + 1):
         columns = cuts(width, -(-width // (count * multiple)) * multiple, halo, multiple)
+        across = sum(cut.high - cut.low for cut in columns)
+        if best is not None and float(across) * height >= best[0]:
+            break  # more columns only read more
         widest = max(cut.high - cut.low for cut in columns)
         tallest = area // widest - 2 * halo
         if area // widest >= height:
@@ -74,7 +77,7 @@ def grid(height: int, width: int, halo: int, multiple: int = 1, area: int = 1 <<
         if tallest < min(multiple, height):
             continue
         rows = cuts(height, tallest, halo, multiple)
-        read = float(sum(c.high - c.low for c in columns)) * sum(r.high - r.low for r in rows)
+        read = float(across) * sum(cut.high - cut.low for cut in rows)
         if best is None or read < best[0]:
             best = (read, rows, columns)
     assert best is not None, "the last count gives tiles of one grid step, which always fit"

@@ -67,6 +67,11 @@ class Options:
             if value is not None and not low <= value <= high:
                 raise UsageError(f"--{name} must be in {low}..{high}, not {value}")
 
+    @property
+    def sigma(self) -> float | None:
+        """`std` as a session takes it, in [0, 1]."""
+        return None if self.std is None else self.std / 255
+
     def check(self, card: ModelCard) -> None:
         """Raise UsageError, or ModelError for a threshold that is missing, where a model does not go with them."""
         if self.std is not None and not card.noise_input:
@@ -190,7 +195,6 @@ class Workers:
         else:
             self._models = models
         self._choosing = self._models is models  # which model serves depends on the file
-        self.sigma = None if options.std is None else options.std / 255
         self.batch = options.batch  # None: by the device of the model
         threads = threads_of(options)
         # A window holds tiles for several threads; the next one may be read meanwhile.
@@ -206,7 +210,7 @@ class Workers:
     def session(self, header: Header) -> Session:
         """The model for a file; opened on first use.
 
-        Raises InputError where there is none, UsageError where it does not go with the options.
+        Raises UsageError where none ships or it does not go with the options, InputError where it is for others.
         """
         with self._opening:
             session = self._models(header)
@@ -288,9 +292,9 @@ class Workers:
             if session.card.kind == "table":  # a tile is rows already
                 return [session(tile.x) for tile in taken]
             if session.card.kind in ("audio", "series"):
-                return list(session(x, self.sigma))
-            size = self._options.ensemble
-            return list(ensemble.mean(lambda copy: session(copy, self.sigma), x, session.card.multiple, size))
+                return list(session(x, self._options.sigma))
+            size, sigma = self._options.ensemble, self._options.sigma
+            return list(ensemble.mean(lambda copy: session(copy, sigma), x, session.card.multiple, size))
         except OutOfMemory:
             if len(taken) == 1:
                 raise

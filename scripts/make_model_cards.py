@@ -41,6 +41,7 @@ def page(cards: list[tuple[Path, ModelCard]]) -> str:
             "|---|---|",
             f"| architecture | {card.arch}, {', '.join(f'{k} {v}' for k, v in sorted(card.net.items()))} |",
             f"| tiles | multiple of {card.multiple} {unit(card)}, halo {card.halo} |",
+            *([] if card.level is None else [f"| hears recordings | near {card.level:g} dB of full scale |"]),
             f"| training noise | `{spec}` |",
             f"| training data | {card.data} |",
             f"| training | {', '.join(f'{k} {v}' for k, v in sorted(card.training.items()) if v is not None)} |",

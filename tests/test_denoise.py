@@ -19,7 +19,7 @@ from PIL import Image
 from denoise_cli import denoise, workers
 from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options, array
-from denoise_cli.errors import BackendError, NoSpaceError, OutOfMemory, UsageError
+from denoise_cli.errors import BackendError, InputError, NoSpaceError, OutOfMemory, UsageError
 from denoise_cli.media import files, image
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
@@ -76,12 +76,14 @@ def test_without_a_halo_tiles_would_show(session):
     assert np.abs(array(x, bare, Options(tile=64)) - whole).max() > 0.01 / 255
 
 
-@pytest.mark.parametrize(("threads", "windows"), [(1, 1), (3, 2)])
-def test_the_next_window_is_read_meanwhile_only_where_one_cannot_keep_the_threads_busy(threads, windows):
+@pytest.mark.parametrize(("threads", "windows"), [(1, 1), (3, 3)])
+def test_further_windows_are_read_meanwhile_only_where_fewer_cannot_keep_the_threads_busy(threads, windows):
     x, fake, options = scene(160, 1600), Fake(multiple=8), Options(tile=64, threads=threads)
     rows, columns = denoise.plan(denoise.Header.picture(x.shape), 0, 8, 64)
     height = rows[0].stop
-    assert denoise.BUSY <= len(columns) < 3 * denoise.BUSY  # enough for one thread, not for three
+    assert (
+        denoise.BUSY <= len(columns) < 2 * denoise.BUSY
+    )  # one window does for one thread, three for three
     assert len(rows) > 4
     read, written = [], []
 
@@ -99,6 +101,27 @@ def test_the_next_window_is_read_meanwhile_only_where_one_cannot_keep_the_thread
     finally:
         workers.stop()
     assert np.array_equal(np.concatenate(written, axis=1), 1 - x)
+
+
+def test_frames_of_a_file_are_computed_side_by_side_and_come_in_order():
+    """They wait for each other: less than so many at once would never end."""
+    threads = 4
+    together = threading.Barrier(threads, timeout=30)
+
+    def change(tile):
+        together.wait()
+        return 1 - tile
+
+    x = scene(8 * threads, 16)
+    header = replace(denoise.Header.picture((3, 8, 16)), frames=8 * threads // 8)
+    y = denoise.signal(denoise.Signal(x, header), Fake(change), Options(threads=threads))
+    assert np.array_equal(y, 1 - x)
+
+
+def test_nothing_is_refused_in_one_line():
+    for shape in ((1, 0, 10), (0, 8, 8), (3, 4, 0)):
+        with pytest.raises(InputError, match="nothing in an array"):
+            array(np.zeros(shape, np.float32), Fake())
 
 
 def test_all_cores_are_taken_where_the_system_does_not_tell_which(monkeypatch):

@@ -14,7 +14,7 @@ from PIL import Image
 from denoise_cli import evaluate, noising
 from denoise_cli.corrupt import parse
 from denoise_cli.errors import BackendError, UsageError
-from denoise_cli.evaluate import Pair, Row, means, pairs, sweep
+from denoise_cli.evaluate import Pair, PictureRow, means, pairs, sweep
 from denoise_cli.media import SUFFIXES, files, image
 from denoise_cli.metrics import psnr, ssim
 
@@ -127,7 +127,10 @@ def test_a_picture_smaller_than_the_window_of_ssim_has_its_psnr_alone(tmp_path):
 
 
 def test_the_mean_ssim_is_that_of_the_pictures_that_have_one():
-    rows = [Row("a", "", 10.0, 0.5, 20.0, 0.25, 9, 1.0), Row("small", "", 20.0, None, 30.0, None, 9, 1.0)]
+    rows = [
+        PictureRow("a", "", 10.0, 0.5, 20.0, 0.25, 9, 1.0),
+        PictureRow("small", "", 20.0, None, 30.0, None, 9, 1.0),
+    ]
     mean = means(rows)
     assert (mean["noisy_psnr"], mean["noisy_ssim"], mean["psnr"], mean["ssim"]) == (15, 0.5, 25, 0.25)
     assert math.isnan(means(rows[1:])["ssim"])
@@ -213,11 +216,11 @@ def test_files_that_cannot_be_scored_say_why_and_the_others_are_scored(folder, t
 
 
 def test_means_are_means_and_infinity_stays():
-    rows = [Row(str(n), "", 10.0 * n, 0.5, 20.0, n / 4, 1_000_000, float(n)) for n in (1, 3)]
+    rows = [PictureRow(str(n), "", 10.0 * n, 0.5, 20.0, n / 4, 1_000_000, float(n)) for n in (1, 3)]
     assert means(rows) == {
         "noisy_psnr": 20, "noisy_ssim": 0.5, "psnr": 20, "ssim": 0.5, "seconds_per_megapixel": 2
     }  # fmt: skip
-    rows.append(Row("same", "", 20.0, 0.5, math.inf, 1.0, 1_000_000, 0.0))
+    rows.append(PictureRow("same", "", 20.0, 0.5, math.inf, 1.0, 1_000_000, 0.0))
     assert means(rows)["psnr"] == math.inf
 
 

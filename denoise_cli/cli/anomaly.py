@@ -86,9 +86,7 @@ def evaluate(asked: Asked) -> int:
             "tested_normal": len(kinds["normal"]), "tested_anomalous": len(kinds["anomalous"]),
         }  # fmt: skip
     if asked.csv is not None:
-        with Replacing(asked.csv) as target:
-            target.file.write(reports.as_csv(table).encode("utf-8", "backslashreplace"))
-            target.commit()
+        reports.put(asked.csv, reports.as_csv(table))
     if asked.store:
         file = model_file.ModelFile.read(path)
         if file.card != session.card:

@@ -102,7 +102,7 @@ def evaluate(
     from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
     from denoise_cli.media import SUFFIXES, arrays
-    from denoise_cli.media.files import Replacing, check_writable, keep_apart
+    from denoise_cli.media.files import check_writable, keep_apart
     from denoise_cli.media.layout import TABLE_SUFFIXES
     from denoise_cli.model_file import layout as model_layout
     from denoise_cli.models import Models
@@ -214,11 +214,7 @@ def evaluate(
     name = "noisy" if models is None else models.names
     table = [{**forms.plain(row.flat()), "model": who} for row, who in zip(rows, served, strict=True)]
     if csv is not None:
-        everything = dict.fromkeys(key for row in table for key in row)  # two kinds have some columns each
-        with Replacing(csv) as target:
-            text = reports.as_csv([{**everything, **row} for row in table])
-            target.file.write(text.encode("utf-8", "backslashreplace"))
-            target.commit()
+        reports.put(csv, reports.as_csv(table))
     if sheet is not None:
         pictures.save(shown.drawn(), sheet)
     if json:

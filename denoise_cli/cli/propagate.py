@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,7 +112,7 @@ def _theory(
     if json:
         rows = [_row(step, distance) for step, distance in zip(steps, distances, strict=True)]
         about = {"layers": library.spell(parsed), "mu": mu, "sigma": sigma, "samples": samples, "seed": seed}
-        screen.put(reports.as_json(_finite({**about, "rows": rows})))
+        screen.put(reports.as_json(reports.finite({**about, "rows": rows})))
         return
     if quiet:
         return
@@ -182,7 +181,7 @@ def _network(
             "model": card.name, "picture": str(picture), "std": std, "draws": draws, "seed": seed, "notes": notes,
             "psnr_before": found.psnr[0], "psnr_after": found.psnr[1], "answer": answer,
         }  # fmt: skip
-        screen.put(reports.as_json(_finite({**about, "layers": _plain(found)})))
+        screen.put(reports.as_json(reports.finite({**about, "layers": _plain(found)})))
         return
     if quiet:
         return
@@ -222,12 +221,3 @@ def _plain(found: Study) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     return [{key: value for key, value in asdict(row).items() if key != "histogram"} for row in found.rows]
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinity are no JSON: null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from denoise_cli.cli import screen
+from denoise_cli.report import finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,14 +33,7 @@ def grouped(rows: Iterable[AnyRow]) -> Groups:
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
     """Rounded, and without infinity, which JSON does not know: the PSNR of equal pictures is written as null."""
-    return {key: round(value, 5) if isinstance(value, float) else value for key, value in _finite(values).items()}
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in values.items()
-    }
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in finite(values).items()}
 
 
 def means_of(groups: Groups) -> list[dict[str, Any]]:
@@ -47,7 +41,7 @@ def means_of(groups: Groups) -> list[dict[str, Any]]:
     from denoise_cli.evaluate import means
 
     return [
-        {"noise": label, **({"kind": kind} if kind != "image" else {}), **_finite(means(rows))}
+        {"noise": label, **({"kind": kind} if kind != "image" else {}), **finite(means(rows))}
         for (kind, label), rows in groups.items()
     ]
 
@@ -130,15 +124,19 @@ _FORMS = {
 
 
 class Sheet:
-    """The first few of each kind that were scored; of recordings only what is drawn, however long they are."""
+    """The first few of each kind that were scored: only what is drawn of them, however large they are."""
 
     def __init__(self) -> None:
-        self._pictures: list[Scored] = []
+        self._pictures: list[tuple[list[Any], list[str]]] = []  # centres and captions
         self._sounds: list[tuple[list[Any], list[str]]] = []  # spectrograms and captions
 
     def add(self, item: Scored) -> None:
         if item.row.kind == "image" and len(self._pictures) < SHEET_ROWS:
-            self._pictures.append(item)
+            from denoise_cli.pictures import CELL, centre
+
+            row = item.row
+            parts = [centre(x, CELL).copy() for x in (item.clean, item.noisy, item.denoised)]
+            self._pictures.append((parts, [item.pair.name, f"{row.noisy_psnr:.2f} dB", f"{row.psnr:.2f} dB"]))
         if item.row.kind == "audio" and len(self._sounds) < SHEET_ROWS:
             from denoise_cli.evaluate.sounds import caption
             from denoise_cli.spectrograms import spectrogram
@@ -153,11 +151,8 @@ class Sheet:
         titles = ["original", "noisy", "denoised"]
         pages = []
         if shown := self._pictures:
-            images = [[item.clean, item.noisy, item.denoised] for item in shown]
-            captions = [
-                [item.pair.name, f"{item.row.noisy_psnr:.2f} dB", f"{item.row.psnr:.2f} dB"] for item in shown
-            ]
-            pages.append(pictures.sheet(images, titles, captions))
+            centres, captions = zip(*shown, strict=True)
+            pages.append(pictures.sheet(centres, titles, captions))
         if self._sounds:
             panels, captions = zip(*self._sounds, strict=True)
             pages.append(spectrograms.sheet(panels, titles, captions))

@@ -43,7 +43,6 @@ def evaluate(asked: Asked) -> int:
     from denoise_cli import pictures, stacks
     from denoise_cli import report as reports
     from denoise_cli.evaluate import stacks as library
-    from denoise_cli.media.files import Replacing
     from denoise_cli.models import Models
 
     if asked.threshold is not None and asked.threshold[0] != "psnr":
@@ -67,9 +66,7 @@ def evaluate(asked: Asked) -> int:
             bar.update(completed=len(rows), note=f"{row.psnr:.2f} dB")
     table = [_plain(row) for row in rows]
     if asked.csv is not None:
-        with Replacing(asked.csv) as target:
-            target.file.write(reports.as_csv(table).encode("utf-8", "backslashreplace"))
-            target.commit()
+        reports.put(asked.csv, reports.as_csv(table))
     if asked.sheet is not None:
         pictures.save(_sheet(rows, shown), asked.sheet)
     if asked.json:

@@ -141,7 +141,7 @@ class Corruption:
             For pictures shared by all parts of a chain; for sound this part's own. The noise of sound is the
             same to the bit however the stream is cut into blocks.
         level
-            Active level of the clean signal (see active_level.py), needed where ``asks_level``.
+            Active level of the clean signal (see level.py), needed where ``asks_level``.
 
         Raises
         ------

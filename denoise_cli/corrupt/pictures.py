@@ -177,13 +177,7 @@ class Masking(Corruption):
 
     def apply(self, x, draws):
         height, width = draws.shape[-2:]
-        size = self.size
-        # The side of a block is one number for the whole call: cells of one grid share it.
-        side = (
-            int(size.low)
-            if size.low == size.high
-            else int(size.low + (size.high - size.low) * float(draws.uniform(())))
-        )
+        side = self._side(draws)
         cells = draws.uniform((*draws.shape[:-3], 1, -(-height // side), -(-width // side)))
         hit = cells < draws.span(self.amount)
         if side > 1:
@@ -193,12 +187,19 @@ class Masking(Corruption):
 
     def tabled(self, z, draws):
         """Values go missing, each column for itself, `size` rows in a row."""
-        rows, side = draws.shape[-2], max(1, int(self.size.high))
+        rows, side = draws.shape[-2], self._side(draws)
         cells = draws.uniform((*draws.shape[:-2], -(-rows // side), 1))
         hit = cells < draws.span(self.amount)
         if side > 1:
             hit = hit[..., np.arange(rows) // side, :]
         return draws.where(hit, z * 0 + float("nan"), z)
+
+    def _side(self, draws) -> int:
+        """Of a block: one number for the whole call, for cells of one grid share it."""
+        size = self.size
+        if size.low == size.high:
+            return int(size.low)
+        return int(size.low + (size.high - size.low) * float(draws.uniform(())))
 
     def heard(self, header, rng, level):
         length = max(1, round(self.size.value * rate_of(header) / 1000))
@@ -222,11 +223,11 @@ class Quantise(Corruption):
 
     def apply(self, x, draws):
         bits = draws.span(self.bits)
-        levels = 2 ** (int(bits) if isinstance(bits, float) else bits.round()) - 1
+        levels = 2 ** (round(bits) if isinstance(bits, float) else bits.round()) - 1
         return (x.clip(0, 1) * levels).round() / levels
 
     def heard(self, header, rng, level):
-        half = np.float32(2 ** (int(self.bits.value) - 1))
+        half = np.float32(2 ** (round(self.bits.value) - 1))
         return lambda block: (block * half).round().clip(-half, half - 1) / half
 
 

@@ -1,4 +1,4 @@
-"""Corruptions of recordings; those that pictures have too are in corrupt.py.
+"""Corruptions of recordings; those that pictures have too are in pictures.py.
 
     pink brown hum     added, at a standard deviation (full scale = 1) or at an SNR in dB
     clicks             added

@@ -26,11 +26,9 @@ from denoise_cli.evaluate.tables import TableRow
 from denoise_cli.media.layout import Layout
 
 __all__ = [
-    "METRICS", "AnyRow", "Denoiser", "Failed", "Pair", "PictureRow", "Row", "Scored", "SoundRow", "TableRow",
+    "METRICS", "AnyRow", "Denoiser", "Failed", "Pair", "PictureRow", "Scored", "SoundRow", "TableRow",
     "evaluate", "means", "pairs", "sweep",
 ]  # fmt: skip
-
-Row = PictureRow  # its name from before there were recordings
 
 
 def evaluate(

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from denoise_cli import media, metrics, noising
+from denoise_cli import metrics, noising
 from denoise_cli.corrupt import Chain
 from denoise_cli.errors import BackendError, InputError, UsageError, choice
 from denoise_cli.evaluate.matching import Pair
 from denoise_cli.evaluate.rows import Denoiser, Scored
-from denoise_cli.media.files import Job
+from denoise_cli.media import files
 from denoise_cli.metrics import NoScore, speech
 from denoise_cli.signal import Header, Kind, Signal
 
@@ -172,7 +172,9 @@ def _scores(
 
 
 def _spoiled(clean: Path, noise: Chain, seed: int) -> tuple[np.ndarray, np.ndarray, Header]:
-    with closing(media.open_source(Job(clean, None, Path(clean.name)))) as source:
+    from denoise_cli.media import audio
+
+    with closing(audio.open_audio(files.open_input(clean), str(clean))) as source:
         both = zip(*noising.blocks(source, noise, seed), strict=True)
         x, y = (np.concatenate(side, axis=1) for side in both)
         return x, y, source.header

@@ -113,7 +113,7 @@ def score(
         clean.shape[1], int(holes.sum()), seconds,
         {title: _rms(errors["ours"][j][changed[j]]) for j, title in enumerate(titles)},
     )  # fmt: skip
-    return Scored(replace(pair), row, clean, noisy, denoised)
+    return Scored(pair, row, clean, noisy, denoised)
 
 
 def _read(path, layout: Layout | None) -> Signal:

@@ -94,9 +94,8 @@ class AudioSource:
     def _check_length(self, frames: int) -> None:
         if frames > self._limits.hours * 3600 * self.header.rate:  # type: ignore[operator]
             hours = frames / 3600 / self.header.rate  # type: ignore[operator]
-            raise InputError(
-                f"{hours:,.1f} hours are more than the limit of {self._limits.hours:g}; --max-hours allows more"
-            )
+            hint = "; --max-hours allows more" if self._limits.adjustable else ""
+            raise InputError(f"{hours:,.1f} hours are more than the limit of {self._limits.hours:g}{hint}")
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, 1) float32 blocks, all of BLOCK frames but the last; integer samples are in [-1, 1)."""

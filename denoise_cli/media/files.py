@@ -30,6 +30,8 @@ __all__ = [
 
 OnExists = Literal["error", "skip", "overwrite"]
 
+APPLE_DOUBLE = "._"  # macOS puts beside each file, on disks that are not its own, what it knows of it
+
 
 @dataclass(frozen=True)
 class Job:
@@ -185,7 +187,8 @@ def _walk(folder: Path, suffixes: frozenset[str], outputs: set[object], found: F
                 found.skipped.append((here / name, "link to a folder"))
         folders[:] = [name for name in folders if identity(here / name) not in outputs]
         for name in names:
-            if name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX):
+            unfinished = name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)
+            if unfinished or name.startswith(APPLE_DOUBLE):
                 continue
             if not name.lower().endswith(tuple(suffixes)):
                 if not name.startswith("."):

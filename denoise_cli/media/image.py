@@ -148,18 +148,25 @@ class ImageSource:
             image = getattr(vips.Image, f"{codec.loader}_source")(self._bytes(codec.mapped), **options)
             whole = codec.whole or image.get_typeof("interlaced")  # no row is whole before the last pass
             height = image.get_page_height()
-            _check_size(image.width, height, height, most_whole if whole else most)
-            _check_size(image.width, height, image.height, most)
+            self._check_size(image.width, height, height, most_whole if whole else most)
+            self._check_size(image.width, height, image.height, most)
             if image.height // height > self._limits.frames:
                 raise InputError(f"{image.height // height} frames; the limit is {self._limits.frames}")
             return image
         from denoise_cli.media import pillow  # few formats need it
 
         opened = pillow.Opened(self.file, self._format)
-        _check_size(opened.width, opened.height, opened.height, most_whole)
+        self._check_size(opened.width, opened.height, opened.height, most_whole)
         image = vips.from_array(opened.array())
         dpi = opened.dpi()
         return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4) if dpi else image
+
+    def _check_size(self, width: int, height: int, rows: int, limit: int) -> None:
+        if width * rows > limit:
+            frames = f", {rows // height} frames" if rows > height else ""
+            hint = "; --max-pixels allows more" if self._limits.adjustable else ""
+            size = f"{width} x {height} pixels{frames}"
+            raise InputError(f"{size} are more than the limit of {limit:,} pixels{hint}")
 
     def _bytes(self, mapped: bool):
         if not mapped:
@@ -233,10 +240,3 @@ def _format(file: BinaryIO) -> str:
     if format is None:
         raise InputError(f"not a picture in a format that we read; they are {', '.join(CODECS)}")
     return format
-
-
-def _check_size(width: int, height: int, rows: int, limit: int) -> None:
-    if width * rows > limit:
-        frames = f", {rows // height} frames" if rows > height else ""
-        size = f"{width} x {height} pixels{frames}"
-        raise InputError(f"{size} are more than the limit of {limit:,} pixels; --max-pixels allows more")

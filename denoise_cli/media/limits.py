@@ -18,6 +18,7 @@ class Limits:
     frames: int = 10_000  # of an animation; pages
     hours: float = 100  # of a recording
     channels: int = 64
+    adjustable: bool = False  # whether the user has options for them
 
     @classmethod
     def of(cls, pixels: int | None = None, hours: float | None = None) -> Limits:
@@ -31,4 +32,5 @@ class Limits:
             pixels=pixels or usual.pixels,
             whole=max(pixels, usual.whole) if pixels else usual.whole,
             hours=hours or usual.hours,
+            adjustable=True,
         )

@@ -40,6 +40,8 @@ class Predictor:
 
     def __call__(self, node: Node, known: Mapping[str, Belief]) -> Belief | None:
         """`known` holds the inputs that the picture reaches; None for an operator that there is no rule for."""
+        if any(name and name not in known and name not in self._constants for name in node.inputs):
+            return None  # a second output of a node before it
         noisy = [name for name in node.inputs if name in known]
         if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul") and len(noisy) == 1:
             return self._linear(node, known, noisy[0])

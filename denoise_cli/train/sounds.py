@@ -26,6 +26,7 @@ SEGMENT = 32768  # samples of a training segment by default: 2 s at 16 kHz
 EXAMPLES = 32  # mixtures that validation listens to
 SECONDS = 4  # of each
 SHOWN = 5  # of them on the sheet
+LOUDER = 1.0  # dB, of a mixture as hearing.py measures it above its active speech, in the median
 
 
 class Sounds:
@@ -82,6 +83,7 @@ class Sounds:
         return {
             "channels": 1,
             "rate": self.rate,
+            "level": sum(m.level) / 2 + LOUDER,
             "noise": f"recorded and coloured noise, {low:g} to {high:g} dB SNR",
         }
 

@@ -81,9 +81,7 @@ def test_further_windows_are_read_meanwhile_only_where_fewer_cannot_keep_the_thr
     x, fake, options = scene(160, 1600), Fake(multiple=8), Options(tile=64, threads=threads)
     rows, columns = denoise.plan(denoise.Header.picture(x.shape), 0, 8, 64)
     height = rows[0].stop
-    assert (
-        denoise.BUSY <= len(columns) < 2 * denoise.BUSY
-    )  # one window does for one thread, three for three
+    assert denoise.BUSY <= len(columns) < 2 * denoise.BUSY  # one window does for one thread, three for three
     assert len(rows) > 4
     read, written = [], []
 

@@ -130,7 +130,8 @@ def _picture(job: Job, source: Source, sink: Sink, workers: Workers, options: Op
             verdict.add(x, y)
             del x, y  # before the next window is made
     name = session.card.name
-    result = Result(job, model=name, noise_before=before.std(), noise_after=after.std(), residual=removed.rms())
+    left = 0.0 if before.blank else after.std()  # what was black and white is so no more, and has no more noise
+    result = Result(job, model=name, noise_before=before.std(), noise_after=left, residual=removed.rms())
     return verdict.on(result)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from denoise_cli import memory, sandbox, shipped
 from denoise_cli.card import UNTOLD, ModelCard
-from denoise_cli.errors import BackendError, ModelError, OutOfMemory, UsageError, printable
+from denoise_cli.errors import BackendError, InputError, ModelError, OutOfMemory, UsageError, printable
 from denoise_cli.model_file import ModelFile
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
@@ -136,8 +136,8 @@ class Session:
 
         `sigma` in [0, 1] is told to a model that takes it; None leaves it to find the level itself.
 
-        Raises ModelError if what comes out has another shape or is not finite, OutOfMemory where the
-        device has no room for it.
+        Raises ModelError if what comes out has another shape or is not finite, InputError if what goes in is not
+        finite either, OutOfMemory where the device has no room for it.
         """
         feed = {"x": np.ascontiguousarray(x, dtype=np.float32)}
         if self.card.noise_input:
@@ -168,6 +168,8 @@ class Session:
         # One sum is finite only if every term is, and costs a tenth of isfinite over all.
         with np.errstate(over="ignore"):
             finite = np.isfinite(y.sum()) or np.isfinite(y).all()  # the sum of large ones may be infinite
+        if not finite and not np.isfinite(x).all():
+            raise InputError("holds values that are not finite")
         if not finite:
             raise ModelError(f"{self.path}: gave values that are not finite")
         return y

@@ -194,6 +194,8 @@ def test_a_path_is_itself_and_a_name_is_what_suits_the_device(folder, tmp_path, 
         assert choose(str(folder / "model.int8.onnx"), "int8").name == "model.int8.onnx"
         assert choose("model", "float").name == "model.onnx"
         assert choose("model", "auto", "cpu").name == ("model.int8.onnx" if fast else "model.onnx")
+    with pytest.raises(ModelError, match="is in int8; name the float model"):
+        choose(str(folder / "model.int8.onnx"), "float")
     assert session.shipped.names() == ["model"]
     monkeypatch.setattr(models, "has_cuda", lambda: True)
     assert choose("model", "auto").name == "model.onnx", "a GPU asks for fp16, and there is none"

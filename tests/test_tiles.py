@@ -31,6 +31,32 @@ def test_grid_keeps_tiles_within_the_area(height, width):
     assert columns[-1].stop == width
 
 
+def read(all_cuts) -> int:
+    return sum(cut.high - cut.low for cut in all_cuts)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_of_all_grids_the_one_that_reads_least_is_found_without_trying_all(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    height, width, halo, multiple = (int(rng.integers(1, high)) for high in (400, 400, 20, 9))
+    area = max(int(rng.integers(500, 40_000)), 2 * (2 * (halo + multiple) + multiple) ** 2)
+    found = tiles.grid(height, width, halo, multiple, area)
+    for count in range(1, -(-width // (halo + multiple)) + 1):  # more are all halo
+        columns = tiles.cuts(width, -(-width // (count * multiple)) * multiple, halo, multiple)
+        tallest = area // max(cut.high - cut.low for cut in columns)
+        core = height if tallest >= height else tallest - 2 * (halo + multiple)
+        if core >= multiple:
+            assert read(found[0]) * read(found[1]) <= read(tiles.cuts(height, core, halo, multiple)) * read(columns)
+
+
+def test_a_plan_for_a_small_halo_tries_few_grids(monkeypatch):
+    tried, cuts = [], tiles.cuts
+    monkeypatch.setattr(tiles, "cuts", lambda *args: tried.append(args) or cuts(*args))
+    tiles.grid(6000, 4000, 0, 1)
+    tiles.grid(6000, 4000, 3, 1)
+    assert len(tried) < 500
+
+
 def test_a_picture_that_fits_is_one_tile_and_one_a_little_larger_is_halved():
     rows, columns = tiles.grid(1000, 1000, 56, 8)
     assert (len(rows), len(columns)) == (1, 1)

@@ -70,7 +70,8 @@ def _main(args: list[str] | None) -> int:
         if context is not None and message == context.get_help():  # no arguments at all: the help is the answer
             sys.stderr.write(f"{message}\n")
         else:
-            screen.say(f"{message.splitlines()[0]}  (see denoise --help)")
+            command = context.command_path if context is not None else "denoise"
+            screen.say(f"{message.splitlines()[0]}  (see {command} --help)")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         screen.say("interrupted")

@@ -183,7 +183,7 @@ def evaluate(
     served: list[str] = []  # the model of each row
     shown = forms.Sheet()
     failed: set[Pair] = set()
-    told: set[tuple[Pair, str]] = set()  # a bad file is as bad at every level of a sweep
+    told: set[tuple[Pair, str]] = set()
     with screen.bar(total := len(matched) * len(levels), f"/{total} files", quiet=quiet or json) as bar:
 
         def tell(pair: Pair, message: str) -> None:
@@ -196,8 +196,9 @@ def evaluate(
                                       layout=layout)  # fmt: skip
             for item in scored:
                 if isinstance(item, library.Failed):
+                    if item.pair not in failed:  # a bad file is as bad at every level of a sweep
+                        tell(item.pair, item.error)
                     failed.add(item.pair)
-                    tell(item.pair, item.error)
                     bar.update(advance=1)
                     continue
                 rows.append(item.row)

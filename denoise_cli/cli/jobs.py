@@ -42,12 +42,11 @@ def plan(
     `read` are files that are read besides the inputs: a model, a mask. `apart` is a folder that holds no inputs.
     Returns what was found, the jobs to do and those to skip; says what is missing or left out.
     """
-    names = list(inputs or [])
-    if files_from is not None:
-        names += _names(files_from)
+    listed = [] if files_from is None else _names(files_from)
+    names = [*(inputs or []), *listed]
     if not names:
         raise UsageError("nothing to do: name a file, a folder, or - for stdin")
-    found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix, apart=apart)
+    found = files.find(names, output, tag=tag, suffixes=suffixes, suffix=suffix, apart=apart, mirrored=listed)
     files.keep_apart([job.target for job in found.jobs], read)
     _check_suffix(found.jobs, output)
     if any(job.source is None for job in found.jobs):

@@ -124,7 +124,8 @@ def threshold(normal: np.ndarray, rate: float) -> float:
     if place > count:
         least = math.ceil(1 / rate - 1e-9) - 1
         raise UsageError(
-            f"a false-alarm rate of {rate:g} takes at least {least} normal files, and there are {count}"
+            f"a false-alarm rate of {rate:g} takes at least {least} normal files, and there are {count}; "
+            f"--false-alarm-rate {math.ceil(1e4 / (count + 1)) / 1e4:g} is the least that they can tell of"
         )
     return float(np.sort(normal)[place - 1])
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -57,6 +57,7 @@ def find(
     suffixes: frozenset[str],
     suffix: Callable[[str], str] | None = None,
     apart: Path | None = None,
+    mirrored: Collection[str] = (),
 ) -> Found:
     """Turn what was named on the command line into jobs.
 
@@ -72,6 +73,9 @@ def find(
         Gives targets that we name another suffix, by that of the input: ``.png`` -> ``.tif``.
     apart
         A folder that is not entered, as that of the outputs is not.
+    mirrored
+        Inputs of a list: in the folder of ``output`` those that are files lie as they do below the folder that is
+        common to all of them; other files lie in it by their names alone.
 
     Raises
     ------
@@ -86,6 +90,9 @@ def find(
     folders = [path for path in paths if path is not None and path.is_dir()]
     outputs = {identity(into or _beside_folder(folder, tag)) for folder in folders}
     outputs |= {identity(apart)} if apart is not None else set()
+    names = set(map(Path, mirrored))
+    listed = {path for path in paths if path is not None and path in names and not path.is_dir()}
+    common = _common(listed)
     files: list[Job] = []
     for path in paths:
         if path is None:
@@ -96,7 +103,7 @@ def find(
                 relative = file.relative_to(path)
                 files.append(Job(file, root / _with_suffix(relative, suffix), relative, resume=True))
         else:
-            name = Path(path.name)
+            name = path.absolute().relative_to(common) if path in listed and into else Path(path.name)
             if into:
                 target: Path | None = into / _with_suffix(name, suffix)
             elif output is not None:
@@ -105,9 +112,16 @@ def find(
                 stem, end = os.path.splitext(path.name)  # noqa: PTH122  (Path.suffix changed in 3.14)
                 target = path.with_name(f"{stem}.{tag}{suffix(end) if suffix else end}")
             files.append(Job(path, target, name))
-    found.jobs = list(dict.fromkeys(files))  # `*.png a.png` names a.png twice and means it once
+    once: dict[tuple[Path | None, Path | None], Job] = {}  # `*.png a.png` names a.png twice and means it once
+    for job in files:
+        once.setdefault((job.source, job.target), job)
+    found.jobs = list(once.values())
     _refuse_clashes(found.jobs)
     return found
+
+
+def _common(paths: Collection[Path]) -> Path:
+    return Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
 
 
 def _expand(inputs: Sequence[str], found: Found) -> Iterator[Path | None]:
@@ -142,6 +156,8 @@ def _into(paths: Sequence[Path | None], named: int, output: str | None) -> Path 
     """Return the folder that ``-o`` means, or None where it means a file or was not given."""
     if output is None:
         return None
+    if not output:
+        raise UsageError("-o is empty")
     many = named > 1 or len(paths) > 1 or any(path is not None and path.is_dir() for path in paths)
     if output == "-":
         if many:

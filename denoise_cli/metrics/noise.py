@@ -70,9 +70,14 @@ class NoiseMeter:
         best = _least(flatness)
         self._flatness, self._high = flatness[best], energies[best]
 
+    @property
+    def blank(self) -> bool:
+        """Whether so much stands at pure black or white that the picture counts as free of noise."""
+        return self._blank > BLANKS * self._seen
+
     def std(self) -> float:
         """Standard deviation of the noise in 8-bit steps; 0.0 where no 8x8 patch was seen."""
-        if self._blank > BLANKS * self._seen or len(self._high) == 0:
+        if self.blank or len(self._high) == 0:
             return 0.0
         # Half of what there was to choose from: a tiny picture has too few patches to keep 256 flat ones.
         flat = np.argsort(self._flatness, kind="stable")[: max(1, self._seen // 2)]

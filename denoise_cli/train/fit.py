@@ -88,6 +88,8 @@ def fit(
         paths.checkpoint.unlink(missing_ok=True)
     if resumed:
         say(f"resumed at step {state.step} from {paths.checkpoint}")
+        if loop.finished(state, options):
+            say("nothing is left of its steps and its time: give more of them to go on")
     elif resume:
         say(f"no checkpoint {paths.checkpoint}: starting from the beginning")
     with _signals() as caught:
@@ -134,7 +136,10 @@ def pick_device(device: str) -> torch.device:
     if device.partition(":")[0] not in ("cpu", "cuda"):
         raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BackendError('device "cuda" is not available: this torch has no CUDA; run: pip install torch')
+        raise BackendError(
+            'device "cuda" is not available: this torch was built without CUDA or sees no GPU; '
+            "pytorch.org says which build has it"
+        )
     where = torch.device(device)
     if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
         raise BackendError(

@@ -220,6 +220,11 @@ def train(
     return state
 
 
+def finished(state: State, options: Options) -> bool:
+    """Whether a training with these options would end before its first step."""
+    return _fraction(options, state.step, state.elapsed) >= 1
+
+
 def averaged(state: State) -> nn.Module:
     """A copy of the net that carries the averaged weights, ready to infer."""
     net = copy.deepcopy(state.net)

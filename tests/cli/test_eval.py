@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import read_png, scene, write_png
+from conftest import ROOT, read_png, scene, write_png
 from PIL import Image
 
 
@@ -79,6 +79,20 @@ def test_the_noise_made_here_is_that_of_corrupt(score, folder, noisy):
     assert [row[:5] for row in made] == [row[:5] for row in read]
     other = table(score(folder, "--noise", "gaussian:std=25", "--baseline", "noisy", "--seed", 1).out)
     assert [row[:5] for row in other] != [row[:5] for row in read]
+
+
+def test_a_picture_called_a_recording_is_none(score, folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x.wav").write_bytes((folder / "a.png").read_bytes())
+    done = score(tmp_path / "in", "--noise", "gaussian:std=0.1", "--baseline", "noisy")
+    assert done.code == 1
+    assert "not a recording in a format that we read" in done.err
+
+
+def test_a_sweep_names_a_file_that_it_cannot_score_once(score, folder, tmp_path):
+    (folder / "bad.wav").write_bytes((ROOT / "samples/voice.wav").read_bytes())
+    done = score(folder, "--sweep", "std=15,25,50")
+    assert (done.code, done.err.count("bad.wav")) == (1, 1)
 
 
 def test_the_baseline_scores_the_input_itself(score, folder, noisy):

@@ -146,6 +146,17 @@ def test_json_of_a_network_is_json(command, net, photo):
     assert "Where it breaks" in found["answer"]
 
 
+def test_after_a_node_with_several_outputs_the_theory_begins_anew(command, photo, tmp_path):
+    nodes = [
+        helper.make_node("Split", ["x"], ["a", "b", "c"], axis=1, num_outputs=3),
+        helper.make_node("Relu", ["b"], ["r"]),
+        helper.make_node("Concat", ["a", "r", "c"], ["y"], axis=1),
+    ]
+    done = command("propagate", build(tmp_path / "split.onnx", nodes), photo, "--std", 25, "--json")
+    assert done.code == 0, done.err
+    assert [row["op"] for row in json.loads(done.out)["layers"]] == ["input", "Split", "Relu", "Concat"]
+
+
 def test_a_gray_picture_and_a_small_one(command, net, tmp_path):
     gray = write_png(tmp_path / "gray.png", scene(20, 20, 1))
     done = command("propagate", net, gray, "--draws", 8, "--json")

@@ -121,6 +121,33 @@ def test_names_come_from_a_file(run, folder, tmp_path):
     assert tree(tmp_path / "out") == ["a.png", "gray.png"]
 
 
+def test_files_of_a_list_lie_as_they_do_below_the_folder_they_share(run, folder, tmp_path):
+    nested = sorted(folder.rglob("*.png"))
+    (tmp_path / "names").write_text("".join(f"{path}\n" for path in nested))
+    (tmp_path / "other.png").write_bytes((folder / "a.png").read_bytes())
+    assert run("--files-from", tmp_path / "names", tmp_path / "other.png", "-o", tmp_path / "out").code == 0
+    made = sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.png"))
+    assert made == sorted([*(path.relative_to(folder) for path in nested), Path("other.png")])
+
+
+def test_a_file_that_is_named_and_in_a_folder_that_is_named_is_done_once(run, folder, tmp_path):
+    done = run(folder / "a.png", folder, "-o", tmp_path / "out")
+    assert (done.code, "4 files, 0 failed" in done.err) == (0, True), done.err
+
+
+def test_an_empty_output_is_refused(run, folder):
+    done = run(folder / "a.png", "-o", "")
+    assert (done.code, done.err) == (2, "denoise: -o is empty\n")
+
+
+def test_black_and_white_has_no_noise_before_nor_after(run, tmp_path):
+    dots = (np.random.default_rng(0).random((1, 64, 64)) > 0.5).astype(np.float32)
+    source = write_png(tmp_path / "dots.png", dots)
+    assert run(source, "--report", tmp_path / "r.json", "--strength", 0.02).code == 0
+    (row,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    assert (row["noise_before"], row["noise_after"]) == (0, 0)
+
+
 def test_names_come_from_a_pipe_be_they_utf_8_or_not(folder, tmp_path, model):
     odd = os.fsencode(folder) + b"/odd \xff\x0b.png"
     Path(os.fsdecode(odd)).write_bytes((folder / "a.png").read_bytes())

@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT
 
 from denoise_cli.cli import screen, streams
@@ -100,6 +102,23 @@ def test_a_signal_while_all_is_imported_is_one_line(sent, code):
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert err in (b"denoise: interrupted\n", b"denoise: terminated\n")
+
+
+def test_corrupt_ends_in_the_midst_of_a_long_recording_and_leaves_nothing(tmp_path):
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 16_000, 1, "PCM_16") as file:
+        for _ in range(180):
+            file.write(np.zeros(60 * 16_000, np.int16))
+    line = [sys.executable, "-m", "denoise_cli", "corrupt", str(tmp_path / "long.wav"), "--noise", "pink:std=0.1"]
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".denoise-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert process.poll() is None, "three hours take longer"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"denoise: interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
 
 
 def test_a_second_signal_kills():

@@ -8,7 +8,7 @@ memory and time do not grow with the length.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,21 +61,37 @@ def spectrogram(x: np.ndarray, rate: int, *, size: tuple[int, int] = (900, 270))
     """
     if x.ndim != 2 or x.size == 0:
         raise ValueError(f"a recording is (C, T) and not empty, not {x.shape}")
+    return of_blocks([x], x.shape[1], rate, size=size)
+
+
+def of_blocks(
+    blocks: Iterable[np.ndarray], samples: int, rate: int, *, size: tuple[int, int] = (900, 270)
+) -> Spectrogram:
+    """The same of consecutive blocks (C, n), `samples` in all: one of them is in memory, and one frame."""
     columns, rows = size
-    samples, length = x.shape[1], max(4, round(FRAME * rate) // 2 * 2)
-    if samples < length:
-        x = np.pad(x, ((0, 0), (0, length - samples)))
+    length = max(4, round(FRAME * rate) // 2 * 2)
     count = min(max(1, math.ceil(samples / columns / (length / 2))), FRAMES)
     centres = (np.arange(columns * count) + 0.5) * (samples / (columns * count))
-    starts = np.clip(np.rint(centres - length / 2).astype(np.int64), 0, x.shape[1] - length)
-    bands = _bands(length, rows)
+    starts = np.clip(np.rint(centres - length / 2).astype(np.int64), 0, max(0, samples - length))
     window = np.hanning(length + 1)[:-1].astype(np.float32)
-    power = np.empty((columns, rows), np.float32)
-    several = max(1, (1 << 19) // (x.shape[0] * count * length))  # columns at a time
-    for first in range(0, columns, several):
-        places = starts[first * count : (first + several) * count, None] + np.arange(length)
-        spectra = np.square(np.abs(np.fft.rfft(x[:, places] * window))).mean(axis=0)  # (columns, bins)
-        power[first : first + several] = spectra.reshape(-1, count, spectra.shape[1]).mean(axis=1) @ bands
+    power = np.zeros((columns, length // 2 + 1))  # of the frames of each column together
+    done, first, held = 0, 0, np.empty((1, 0), np.float32)  # frames; the sample at which `held` begins
+    for block in blocks:
+        held = np.concatenate([held, block], axis=1) if held.shape[1] else block
+        if samples < length:
+            held = np.pad(block, ((0, 0), (0, length - samples)))
+        ready = int(np.searchsorted(starts, first + held.shape[1] - length, side="right"))
+        several = max(1, (1 << 19) // (len(held) * length))  # frames at a time
+        for some in range(done, ready, several):
+            places = starts[some : min(some + several, ready), None] - first + np.arange(length)
+            spectra = np.square(np.abs(np.fft.rfft(held[:, places] * window))).mean(axis=0)
+            np.add.at(power, np.arange(some, some + len(spectra)) // count, spectra)
+        done = max(done, ready)
+        if done == len(starts):
+            break
+        passed = min(held.shape[1], int(starts[done]) - first)
+        first, held = first + passed, held[:, passed:].copy()
+    power = (power / count).astype(np.float32) @ _bands(length, rows)
     power *= (4 / length) ** 2  # a sine of amplitude 1 under a Hann window has L / 4 in its bin
     levels = 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
     return Spectrogram(np.ascontiguousarray(levels.T[::-1]), samples / rate, rate)
@@ -106,8 +122,18 @@ def before_after(
     """
     if before.shape != after.shape:
         raise ValueError(f"cannot compare shapes {before.shape} and {after.shape}")
-    rows = [[spectrogram(before, rate)], [spectrogram(after, rate)]]
-    return _page(rows, [[text] for text in titles], [[text] for text in captions])
+    return compared(spectrogram(before, rate), spectrogram(after, rate), titles=titles, captions=captions)
+
+
+def compared(
+    before: Spectrogram,
+    after: Spectrogram,
+    *,
+    titles: Sequence[str] = ("noisy", "denoised"),
+    captions: Sequence[str] = (),
+) -> Image.Image:
+    """What `before_after` draws, of spectrograms of one size."""
+    return _page([[before], [after]], [[text] for text in titles], [[text] for text in captions])
 
 
 def sheet(

@@ -13,6 +13,7 @@ from denoise_cli.spectrograms import (
     _frequencies,
     _times,
     before_after,
+    of_blocks,
     sheet,
     spectrogram,
 )  # fmt: skip
@@ -74,6 +75,18 @@ def test_what_is_no_recording_is_refused():
         before_after(np.zeros((1, 5)), np.zeros((1, 6)), 8000)
     with pytest.raises(ValueError, match="at least one"):
         sheet([[]])
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3, 7, 60])
+@pytest.mark.parametrize("cut", [100, 65_536])
+def test_blocks_give_what_the_whole_gives(seconds, cut):
+    x = np.random.default_rng(0).standard_normal((2, int(seconds * 8000))).astype("f4")
+    x[:, x.shape[1] // 2 :] *= 0.01
+    whole = spectrogram(x, 8000, size=(90, 30))
+    blocks = (x[:, i : i + cut] for i in range(0, x.shape[1], cut))
+    streamed = of_blocks(blocks, x.shape[1], 8000, size=(90, 30))
+    assert np.allclose(streamed.levels, whole.levels, atol=1e-3)
+    assert streamed.seconds == whole.seconds
 
 
 # --- Axes -------------------------------------------------------------------------------------------------

@@ -244,9 +244,7 @@ def _compared(results: Iterator[Result], sheets: dict[Job, Path], limits: Limits
                 yield result
                 continue
             try:
-                source, target = result.job.source, result.job.target
-                assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
-                pictures.save(_before_after(result.kind, source, target, limits), sheets[result.job])
+                pictures.save(_before_after(result, limits), sheets[result.job])
             except NoSpaceError:
                 raise
             except Exception as error:
@@ -255,12 +253,19 @@ def _compared(results: Iterator[Result], sheets: dict[Job, Path], limits: Limits
             yield result
 
 
-def _before_after(kind: str, source: Path, target: Path, limits: Limits) -> Any:
+def _before_after(result: Result, limits: Limits) -> Any:
     from denoise_cli import pictures, spectrograms
-    from denoise_cli.media import audio, image
+    from denoise_cli.media import audio, files, image
 
-    if kind == "image":
+    source, target = result.job.source, result.job.target
+    assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
+    if result.kind == "image":
         return pictures.before_after(*(image.read(path, limits=limits).data for path in (source, target)))
-    before, after = (audio.read(path, limits=limits) for path in (source, target))
-    assert before.header.rate is not None, "a recording has a rate"
-    return spectrograms.before_after(before.data[:, :, 0], after.data[:, :, 0], before.header.rate)
+    drawn = []
+    for path in (source, target):
+        with closing(audio.open_audio(files.open_input(path), str(path), limits=limits)) as recording:
+            header = recording.header
+            assert header.rate is not None, "a recording has a rate"
+            blocks = (block[:, :, 0] for block in recording.blocks())
+            drawn.append(spectrograms.of_blocks(blocks, header.length or result.size, header.rate))
+    return spectrograms.compared(*drawn)

@@ -7,6 +7,7 @@ webp.py     animations, frame for frame               heads.py       what stands
 audio.py    recordings read, audio_sink.py: written   containers.py  what recordings can be
 sndfile.py  libsndfile, set up once                   chunks.py      headers that lie about their length
 ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples
+speakers.py     for which each channel of a WAV is
 table.py    tables and series, which layout.py describes; delimited.py, cells.py, matrices.py, parquet.py read them
 """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from denoise_cli.errors import OutputError
-from denoise_cli.media import ancillary, containers, mp3, ogg, sndfile
+from denoise_cli.media import ancillary, containers, mp3, ogg, sndfile, speakers
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions
 from denoise_cli.media.levels import check, to_levels
@@ -76,6 +76,7 @@ class AudioSink:
             self._writer.close()
             if self._plan.major == "AIFF" and self._plan.frame == 1:
                 ancillary.recount(self._target.file, self._written)
+            speakers.copy(self._source.file, self._target.file)
             self._kept.attach(self._target.file)
             if self._plan.major == "OGG":
                 if self._comments is not None:

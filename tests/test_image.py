@@ -261,6 +261,16 @@ def test_animated_gif_keeps_frames_delays_and_loop(tmp_path: Path) -> None:
     assert field(out, "loop") == field(path, "loop")
 
 
+@pytest.mark.parametrize("colours", [2, 16, 200, 255])
+def test_a_gif_that_fades_keeps_the_colours_of_each_frame(tmp_path: Path, colours: int) -> None:
+    ramp = np.linspace([20, 40, 60], [220, 190, 150], colours).round()
+    which = np.sort(noise(40, 50, dtype=np.uint16).ravel() % colours).reshape(40, 50)
+    frames = [Image.fromarray((ramp[which] + 3 * n).astype(np.uint8)).quantize(256) for n in range(4)]
+    path = tmp_path / "x.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    np.testing.assert_array_equal(pixels(through(path), frames=True), pixels(path, frames=True))
+
+
 def test_animated_webp_keeps_frames_and_delays(tmp_path: Path) -> None:
     frames = [Image.fromarray(noise(40, 50, 4, seed=n)) for n in range(3)]
     path = tmp_path / "x.webp"

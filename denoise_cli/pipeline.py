@@ -58,12 +58,13 @@ def each(
 
     A job that fails yields a Result with its error, and the others go on; NoSpaceError, UnavailableError
     and UsageError (an empty stdin) end the run, for they would only repeat. Closing the generator ends it too:
-    `release` is called to free threads that wait for something, and no partial file is left. A sink is committed
-    within `committing`.
+    `release` is called to free threads that wait for something, a sink that has ``cancel`` need not finish, and
+    when all threads have ended no partial file is left. A sink is committed within `committing`.
     """
     todo, lock = iter(jobs), threading.Lock()
     done: queue.Queue[Result | BaseException | None] = queue.Queue()
     stop = threading.Event()
+    sinks: set[Sink] = set()  # those that are open
 
     def hand() -> None:
         try:
@@ -72,7 +73,7 @@ def each(
                     job = next(todo, None)
                 if job is None:
                     break
-                done.put(_one(job, work, open_sink, open_source, committing))
+                done.put(_one(job, work, open_sink, open_source, committing, sinks, stop))
         except Stopped:
             pass
         except BaseException as error:
@@ -97,7 +98,11 @@ def each(
         stop.set()
         release()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                for sink in tuple(sinks):
+                    if cancel := getattr(sink, "cancel", None):
+                        cancel()
+                thread.join(0.1)
 
 
 def _one(
@@ -106,17 +111,23 @@ def _one(
     open_sink: Callable[..., Sink],
     open_source: Callable[[Job], Source],
     committing: Callable[[Sink], AbstractContextManager[object]],
+    sinks: set[Sink],
+    stop: threading.Event,
 ) -> Result:
     """One file from opening to renaming."""
     began = time.perf_counter()
     try:
         with closing(open_source(job)) as source:
             sink = open_sink(job, source)
+            sinks.add(sink)
             try:
                 result = work(job, source, sink)
                 with committing(sink):
+                    if stop.is_set():
+                        raise Stopped
                     sink.commit()
             finally:
+                sinks.discard(sink)
                 sink.discard()
             header = source.header
             size = result.size or header.size or 0  # of a stream only its end tells the length

@@ -50,7 +50,9 @@ _WrongUsage: type[Exception] = typer.BadParameter.__mro__[2]
 def main(args: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (see errors.py; 130 / 143 interrupted, 141 closed pipe)."""
     with streams.held():
-        return _main(args)
+        code = _main(args)
+        streams.leave_if_late(code)
+        return code
 
 
 def _main(args: list[str] | None) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from denoise_cli import shipped
 from denoise_cli.card import PRECISIONS
-from denoise_cli.cli import screen
+from denoise_cli.cli import screen, streams
 from denoise_cli.cli.options import OnExists
 from denoise_cli.errors import ModelError, UsageError, choice, printable
 from denoise_cli.media import HEAD, SUFFIXES, TABLE_SUFFIXES, containers, files, formats
@@ -148,7 +148,8 @@ def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) ->
     """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose)."""
     done: list[Result] = []
     pixels, duration, rows = 0, 0.0, 0  # so far
-    with closing(results) as stream, screen.bar(total, f"/{total} files", quiet=quiet) as bar:  # type: ignore[type-var]
+    bars = screen.bar(total, f"/{total} files", quiet=quiet)
+    with streams.impatient(), closing(results) as stream, bars as bar:  # type: ignore[type-var]
         for result in stream:
             done.append(result)
             name = "-" if result.job.source is None else files.printable(result.job.source)

@@ -7,8 +7,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
+
+PATIENCE = 1.0  # seconds that threads get to end in order after a signal
 
 
 class Terminated(BaseException):
@@ -43,7 +46,55 @@ def to_nowhere() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second signal kills
+    if _impatient:
+        signal.signal(signal.SIGALRM, partial(_end_late, number))
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _end_late(number: int, alarm: int, frame: FrameType | None) -> None:
+    global _late
+    _late = True
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+_impatient = False  # whether threads are at work that may not end when they are told to
+_late = False  # they have not
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Threads at work in here are waited for after a signal, but not for long; see `leave_if_late`.
+
+    An encoder of one long call cannot be stopped, nor a thread that reads from a pipe. So the one who waits, the
+    main thread, is interrupted once more.
+    """
+    global _impatient
+    _impatient, before = True, signal.getsignal(signal.SIGALRM)
+    try:
+        yield
+    finally:
+        _impatient = False
+        if signal.getsignal(signal.SIGALRM) != before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def leave_if_late(code: int) -> None:
+    """End the process at once where threads were left at work, without a partial file.
+
+    An interpreter that ends in order does not get on with such threads. One that comes back from a codec meanwhile
+    is taken down below frames of C or C++, which aborts; one that reads stdin, or writes stdout, holds a lock
+    without which the interpreter aborts itself, or waits. So nothing of that is done, and what stdout still holds
+    is lost: the line on stderr has been written.
+    """
+    if _late:
+        from denoise_cli.media import beside
+
+        try:
+            beside.abandon()
+        finally:
+            os._exit(code)
 
 
 def _fill_gaps() -> None:

@@ -17,6 +17,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,9 +56,11 @@ class Replacing:
             if target.is_dir() and not target.is_symlink():
                 raise IsADirectoryError(errno.EISDIR, "is a folder")
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._part, descriptor = _open_part(target)
-            _restrict(descriptor, target, like)  # before a byte is in it
-            self.file: BinaryIO = os.fdopen(descriptor, "r+b")
+            with _changing:
+                self._part, descriptor = _open_part(target)
+                _restrict(descriptor, target, like)  # before a byte is in it
+                self.file: BinaryIO = os.fdopen(descriptor, "r+b")
+                _open.add(self)
 
     def __enter__(self) -> Replacing:
         return self
@@ -77,15 +80,35 @@ class Replacing:
         with _reported(self.name):
             self.file.flush()
             os.fsync(self.file.fileno())
-            self._part.replace(self._target)
+            with _changing:
+                self._part.replace(self._target)
+                _open.discard(self)
             self.file.close()
             _sync_folder(self._target.parent)
 
     def discard(self) -> None:
         if self.file.closed:
             return
-        self._part.unlink(missing_ok=True)  # under the lock, so it is ours
+        with _changing:
+            self._part.unlink(missing_ok=True)  # under the lock, so it is ours
+            _open.discard(self)
         _close(self.file)
+
+
+_open: set[Replacing] = set()
+_changing = threading.Lock()  # held while a part comes, takes its target's place, or goes
+
+
+def abandon() -> None:
+    """Remove all parts that are open, right before the process ends with threads that still write to them.
+
+    From here on none of those threads makes a part, or puts one in its target's place: the lock is kept.
+    """
+    _changing.acquire(timeout=1)  # whoever has it may be stuck in a file system
+    for target in tuple(_open):
+        with suppress(OSError, ValueError):
+            if _still_named(target.fileno(), target._part):
+                target._part.unlink()
 
 
 class Stdout:

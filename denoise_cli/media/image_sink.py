@@ -55,6 +55,7 @@ class ImageSink:
         self._written = 0  # rows
         self._parts: list[np.ndarray] = []
         self._spool: BinaryIO | None = None
+        self._saving: vips.Image | None = None  # what is being encoded
         if not source.is_small:
             with writing(target, vips.reason):
                 self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
@@ -79,9 +80,15 @@ class ImageSink:
                 raise ValueError(f"{self._written} of {self._height} rows were written")
             if self._spool is not None:  # a big one: some encoders hold several copies of it
                 memory.give_back()
-            self._save(self._image())
+            self._saving = self._image()
+            self._save(self._saving)
             self._target.commit()
         self._drop()
+
+    def cancel(self) -> None:
+        """Let ``commit``, in another thread, fail as soon as libvips asks for rows: between frames, not in AVIF."""
+        if (image := self._saving) is not None:
+            image.set_kill(True)
 
     def discard(self) -> None:
         self._drop()
@@ -89,6 +96,7 @@ class ImageSink:
 
     def _drop(self) -> None:
         self._parts.clear()
+        self._saving = None
         if self._spool is not None:
             self._spool.close()
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -139,10 +139,8 @@ class ImageSink:
         if codec.saver:
             keep, mend = self._head()
             options = {**codec.options(self._traits), "keep": keep}
-            if self._traits.format == "webp" and self._traits.frames > 1:
-                from denoise_cli.media import webp
-
-                webp.save(image, self._target, options)
+            if self._traits.format == "webp":
+                self._save_webp(image, options)
                 return
             save = getattr(image, f"{codec.saver}_target")
             if mend is not None:
@@ -157,6 +155,17 @@ class ImageSink:
 
             array = image.numpy().reshape(image.height, image.width, image.bands)
             pillow.save(array, self._target.file, self._traits.format, (image.xres * 25.4, image.yres * 25.4))
+
+    def _save_webp(self, image, options: dict[str, Any]) -> None:
+        from denoise_cli.media import webp
+
+        if self._traits.frames > 1:
+            webp.save(image, self._target, options)
+        else:
+            image.webpsave_target(vips.target(self._target.fileno()), **options)
+        source = self._source
+        if source.traits.format == "webp" and "exif-data" in source.fields:
+            webp.put_exif(self._target.file, source.fields["exif-data"].get())
 
     def _head(self) -> tuple[int, Callable[[bytes], bytes | None] | None]:
         """What libvips is to keep of the metadata, and what becomes of the first bytes that it writes.

@@ -1,8 +1,8 @@
-"""Animations of WebP, frame for frame: libwebp merges frames that look alike, and here they come apart again.
+"""What goes wrong in a WebP by way of libvips and libwebp: frames that look alike, and EXIF.
 
-No option stops it, and where all frames are alike it writes a still picture. So all frames go in with one delay,
-and that of a frame which comes out tells how many it stands for. Then the real delays are put in, and after the
-frame its likes, which draw nothing.
+libwebp merges such frames, and here they come apart again. No option stops it, and where all frames are alike it
+writes a still picture. So all frames go in with one delay, and that of a frame which comes out tells how many it
+stands for. Then the real delays are put in, and after the frame its likes, which draw nothing.
 
     ANMF 300 ms   ->   ANMF 70 ms, ANMF 250 ms (clear pixels), ANMF 100 ms (clear pixels)
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from denoise_cli.media import vips
 from denoise_cli.media.beside import Target
@@ -76,6 +76,33 @@ def save(image, target: Target, options: dict[str, Any]) -> None:
     length = file.tell()
     file.seek(0)
     file.write(struct.pack("<4sI4s", b"RIFF", length - 8, b"WEBP"))
+
+
+def put_exif(file: BinaryIO, exif: bytes) -> None:
+    """Put the EXIF of the source in the place of what libvips made of it: without a maker's notes, and with more.
+
+    It stands behind all pixels; what follows, XMP, moves.
+    """
+    position = 12
+    while len(head := _at(file, position, 8)) == 8:
+        kind, size = struct.unpack("<4sI", head)
+        end = position + 8 + size + size % 2
+        if kind == b"EXIF":
+            following = _at(file, end, -1)
+            file.seek(position)
+            file.write(_packed(b"EXIF", exif) + following)
+            length = file.tell()
+            file.truncate()
+            file.seek(4)
+            file.write(struct.pack("<I", length - 8))
+            return
+        position = end
+    raise ValueError("no EXIF was written")
+
+
+def _at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
 
 
 def _apart(chunks: Iterable[Chunk], delays: Sequence[int]) -> Iterator[Chunk]:

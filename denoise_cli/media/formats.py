@@ -22,7 +22,7 @@ class Traits:
 
     format: str
     bits: int  # a sample: 8, 10, 12, 16; 32 is float
-    colour: str  # "gray", "RGB", "CMYK", or "3-band" for channels that are no colour
+    colour: str  # "gray", "RGB", "CMYK", or "3-band" for channels that are no colour; "RGB+1": one more, no alpha
     width: int
     height: int  # of one frame
     alpha: bool = False

@@ -41,7 +41,7 @@ COLOURS = {  # libvips' interpretation -> ours, and its channels; what follows t
     "scrgb": ("RGB", 3),
     "cmyk": ("CMYK", 4),
 }
-GROUPS = {"gray": ((0,),), "RGB": ((0, 1, 2),), "CMYK": ((0, 1, 2), (3,))}
+GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {"gray": ((0,),), "RGB": ((0, 1, 2),), "CMYK": ((0, 1, 2), (3,))}
 DTYPES = {"uchar": 8, "ushort": 16, "float": 32}
 
 
@@ -66,6 +66,10 @@ class ImageSource:
         if image.bands > limits.channels:
             raise InputError(f"{image.bands} channels; the limit is {limits.channels}")
         colour, channels = COLOURS.get(interpretation, (f"{image.bands}-band", image.bands))
+        groups = GROUPS.get(colour, ())
+        extra = image.bands - channels
+        if extra and self._format == "tiff" and tiff.is_unspecified(file, extra):  # near infrared, say
+            colour, channels = f"{colour}+{extra}", image.bands
         height = image.get_page_height()
         bits = DTYPES[image.format]
         if bits == 16 and self._format == "avif":
@@ -90,7 +94,7 @@ class ImageSource:
             length=height,
             width=image.width,
             frames=self.traits.frames,
-            groups=GROUPS.get(colour, tuple((c,) for c in range(channels))),
+            groups=(*groups, *((c,) for c in range(sum(map(len, groups)), channels))),
             step=self.depth.step,
             format=self._format,
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from denoise_cli import memory
-from denoise_cli.media import heads, tiff, vips
+from denoise_cli.media import heads, tiff, tiff_tags, vips
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.formats import CODECS, Traits, fit
 from denoise_cli.media.samples import DEPTHS, Depth, to_rows
@@ -148,8 +148,8 @@ class ImageSink:
                     save(target, **options)
             else:
                 save(vips.target(self._target.fileno()), **options)
-            if self._traits.format == "tiff" and not self._resolved:
-                tiff.without_unit(self._target.file)
+            if self._traits.format == "tiff":
+                self._mend(self._target.file)
         else:
             from denoise_cli.media import pillow
 
@@ -166,6 +166,15 @@ class ImageSink:
         source = self._source
         if source.traits.format == "webp" and "exif-data" in source.fields:
             webp.put_exif(self._target.file, source.fields["exif-data"].get())
+
+    def _mend(self, file: BinaryIO) -> None:
+        """What libvips cannot say of a TIFF."""
+        if not self._resolved:
+            tiff.without_unit(file)
+        if "+" in self._traits.colour:
+            tiff.without_alpha(file)
+        if self._source.traits.format == "tiff":
+            tiff_tags.carry(self._source.file, file)
 
     def _head(self) -> tuple[int, Callable[[bytes], bytes | None] | None]:
         """What libvips is to keep of the metadata, and what becomes of the first bytes that it writes.
@@ -189,11 +198,12 @@ class ImageSink:
 
 
 def _interpretation(traits: Traits) -> str:
-    if traits.colour == "gray":
+    colour = traits.colour.partition("+")[0]
+    if colour == "gray":
         return "grey16" if 8 < traits.bits <= 16 else "b-w"
-    if traits.colour == "RGB":
+    if colour == "RGB":
         return {8: "srgb", 32: "scrgb"}.get(traits.bits, "rgb16")
-    return "cmyk" if traits.colour == "CMYK" else "multiband"
+    return "cmyk" if colour == "CMYK" else "multiband"
 
 
 def _rescaled(alpha, old: Depth, new: Depth):

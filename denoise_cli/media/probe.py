@@ -8,7 +8,6 @@ import io
 import os
 import struct
 from collections.abc import Iterator
-from itertools import chain
 from typing import BinaryIO
 
 from denoise_cli.media import heads, tiff
@@ -42,14 +41,14 @@ def _views(segment: bytes) -> bool:
     CIPA DC-007: entries of 16 bytes whose first four say in their lower half what a picture is.
     """
     index = segment[8:]  # marker, size, MPF\0
-    entries = chain.from_iterable(tiff.directories(io.BytesIO(index)))
-    entry = next((entry for entry in entries if entry.tag == MP_ENTRY), None)
+    pages = tiff.directories(io.BytesIO(index))
+    entry = next((entry for page in pages for entry in page.entries if entry.tag == MP_ENTRY), None)
     if entry is None or len(index) < entry.place + 4:
         return False
-    (at,) = struct.unpack_from(entry.order + "I", index, entry.place)
+    (at,) = struct.unpack_from(entry.form.order + "I", index, entry.place)
     listed = index[at : at + 16 * MOST_VIEWS]
     listed = listed[: len(listed) // 16 * 16]
-    return any(kind & 0xFF0000 == VIEW for kind, *_ in struct.iter_unpack(entry.order + "I12x", listed))
+    return any(kind & 0xFF0000 == VIEW for kind, *_ in struct.iter_unpack(entry.form.order + "I12x", listed))
 
 
 def _reaches_trailer(file: BinaryIO) -> bool:

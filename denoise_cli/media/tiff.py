@@ -9,54 +9,132 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import cached_property
+from typing import BinaryIO, Literal
 
-COMPRESSION, RESOLUTION_UNIT = 259, 296
+COMPRESSION, RESOLUTION_UNIT, EXTRA_SAMPLES = 259, 296, 338
 NAMES = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits"}  # of compressions, in libvips
 NO_UNIT = 1
 MOST = 1 << 16  # entries of a directory, and directories, that are looked at
+LONG, SLONG, IFD, LONG8, SLONG8, IFD8 = 4, 9, 13, 16, 17, 18
+WIDTHS = {  # type -> bytes of one number
+    **{1: 1, 2: 1, 3: 2, LONG: 4, 5: 4, 6: 1, 7: 1, 8: 2, SLONG: 4, 10: 4, 11: 4, 12: 8},
+    **{IFD: 4, LONG8: 8, SLONG8: 8, IFD8: 8},
+}
+FRACTIONS = (5, 10)  # types of two numbers a value
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a TIFF writes its numbers."""
+
+    order: Literal["<", ">"]  # of bytes, as struct has it
+    big: bool  # BigTIFF, with offsets of 64 bits
+
+    @cached_property
+    def entry(self) -> struct.Struct:
+        return struct.Struct(self.order + ("HHQ8s" if self.big else "HHI4s"))
+
+    @cached_property
+    def count(self) -> struct.Struct:
+        return struct.Struct(self.order + ("Q" if self.big else "H"))
+
+    @cached_property
+    def offset(self) -> struct.Struct:
+        return struct.Struct(self.order + ("Q" if self.big else "I"))
+
+    def number(self, data: bytes) -> int:
+        return int.from_bytes(data, "little" if self.order == "<" else "big")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tag of a page: where its value stands, and what it says if it is one short number."""
+    """A tag of a page."""
 
     tag: int
-    value: int
-    place: int  # bytes from the beginning of the file
-    order: str  # of the bytes of numbers, as struct has it
+    type: int
+    count: int
+    field: bytes  # the value, or where it stands if it is longer than this
+    place: int  # of the field: bytes from the beginning of the file
+    form: Form
+
+    @property
+    def value(self) -> int:
+        """What it says if it is one short number."""
+        return self.form.number(self.field[:2])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value; 0 of a type that nobody knows."""
+        return self.count * WIDTHS.get(self.type, 0) * (2 if self.type in FRACTIONS else 1)
+
+    @property
+    def where(self) -> int:
+        return self.place if self.size <= len(self.field) else self.form.number(self.field)
 
 
-def directories(file: BinaryIO) -> Iterator[list[Entry]]:
-    """The entries of each page, as far as the file has them; nothing of what is no TIFF."""
-    file.seek(0)
-    start = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None or len(start) < 16:
+@dataclass(frozen=True)
+class Directory:
+    """A page, or what one of its tags points to."""
+
+    form: Form
+    entries: list[Entry]
+    next: int  # where the next one begins; 0: there is none
+    link: int  # where the offset of this one stands; 0: in a tag
+
+
+def _read(file: BinaryIO, at: int, size: int) -> bytes:
+    """As many bytes as are there, wherever that may be."""
+    file.seek(min(at, file.seek(0, os.SEEK_END)))
+    return file.read(size)
+
+
+def directory(file: BinaryIO, form: Form, at: int, link: int = 0) -> Directory | None:
+    """What begins at an offset, as far as the file has it."""
+    head = _read(file, at, form.count.size)
+    if len(head) < form.count.size:
+        return None
+    count = min(form.number(head), MOST)
+    begin = at + len(head)
+    body = _read(file, begin, count * form.entry.size)
+    fields = form.entry.iter_unpack(body[: len(body) // form.entry.size * form.entry.size])
+    first = begin + form.entry.size - form.offset.size
+    entries = [
+        Entry(tag, type, n, field, first + index * form.entry.size, form)
+        for index, (tag, type, n, field) in enumerate(fields)
+    ]
+    tail = _read(file, begin + count * form.entry.size, form.offset.size)
+    return Directory(form, entries, form.number(tail) if len(tail) == form.offset.size else 0, link)
+
+
+def directories(file: BinaryIO) -> Iterator[Directory]:
+    """Each page, as far as the file has them; nothing of what is no TIFF."""
+    start = _read(file, 0, 16)
+    if start[:2] not in (b"II", b"MM") or len(start) < 16:
         return
-    big = struct.unpack(order + "H", start[2:4])[0] == 43
-    offset = struct.unpack(order + ("8xQ" if big else "4xI"), start[: 16 if big else 8])[0]
-    entry, count_of, next_of = (
-        struct.Struct(order + f) for f in (("HHQ8s", "Q", "Q") if big else ("HHI4s", "H", "I"))
-    )
+    order: Literal["<", ">"] = "<" if start[:2] == b"II" else ">"
+    form = Form(order, struct.unpack(order + "H", start[2:4])[0] == 43)
+    link = form.offset.size  # 4 or 8, as it happens
+    offset = form.number(start[link : 2 * link])
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) < MOST:
         seen.add(offset)
-        file.seek(min(offset, 1 << 62))
-        head = file.read(count_of.size)
-        if len(head) < count_of.size:
+        page = directory(file, form, offset, link)
+        if page is None:
             return
-        count = min(count_of.unpack(head)[0], MOST)
-        body = file.read(count * entry.size)
-        value_at = offset + count_of.size + entry.size - (8 if big else 4)
-        yield [
-            Entry(tag, struct.unpack(order + "H", value[:2])[0], value_at + index * entry.size, order)
-            for index, (tag, _, _, value) in enumerate(
-                entry.iter_unpack(body[: len(body) // entry.size * entry.size])
-            )
-        ]
-        tail = file.read(next_of.size)
-        offset = next_of.unpack(tail)[0] if len(tail) == next_of.size else 0
+        yield page
+        link = offset + form.count.size + len(page.entries) * form.entry.size
+        offset = page.next
+
+
+def value(file: BinaryIO, entry: Entry, most: int) -> bytes | None:
+    """The bytes of a value as they stand; None of one that is longer than `most`, or is not there."""
+    if entry.type not in WIDTHS or entry.size > most:
+        return None
+    if entry.size <= len(entry.field):
+        return entry.field[: entry.size]
+    data = _read(file, entry.where, entry.size)
+    return data if len(data) == entry.size else None
 
 
 def compression(file: BinaryIO) -> str:
@@ -67,11 +145,32 @@ def compression(file: BinaryIO) -> str:
     page = next(directories(file), None)
     if page is None:
         return "deflate"
-    return next((NAMES.get(entry.value, "deflate") for entry in page if entry.tag == COMPRESSION), "none")
+    return next((NAMES.get(entry.value, "deflate") for entry in page.entries if entry.tag == COMPRESSION), "none")
+
+
+def is_unspecified(file: BinaryIO, extra: int) -> bool:
+    """Whether the first page says of so many bands past its colours that they are no alpha, but something else."""
+    page = next(directories(file), None)
+    told = [entry for entry in page.entries if entry.tag == EXTRA_SAMPLES] if page else []
+    return bool(told) and value(file, told[0], 2 * extra) == bytes(2 * extra)
 
 
 def without_unit(file: BinaryIO) -> None:
     """Say of every page that its resolution has no unit: only the shape of a pixel is known, not its size."""
-    units = [entry for page in directories(file) for entry in page if entry.tag == RESOLUTION_UNIT]
-    for unit in units:
-        os.pwrite(file.fileno(), struct.pack(unit.order + "H", NO_UNIT), unit.place)
+    for unit in _found(file, RESOLUTION_UNIT):
+        _write(file, unit.place, struct.pack(unit.form.order + "H", NO_UNIT))
+
+
+def without_alpha(file: BinaryIO) -> None:
+    """Say of every page that the bands past its colours are unspecified; libvips takes all of them for alpha."""
+    for extra in _found(file, EXTRA_SAMPLES):
+        _write(file, extra.where, bytes(extra.size))
+
+
+def _found(file: BinaryIO, tag: int) -> list[Entry]:
+    return [entry for page in directories(file) for entry in page.entries if entry.tag == tag]
+
+
+def _write(file: BinaryIO, at: int, data: bytes) -> None:
+    file.seek(at)  # through the file, not beside it: what it has read already would otherwise be read again
+    file.write(data)

@@ -106,8 +106,8 @@ class Models:
         if self.only is not None:
             return self.only
         name, fit = shipped.default(header), self._fit(header.kind)
-        white = shipped.FOR_WHITE.get(name)
-        chosen = white if header.white and white in fit else name
+        white = shipped.for_white(header) if header.white else None
+        chosen = white if white in fit else name
         session = self._session(chosen if chosen in fit else fit[0], header)
         self._served.pop(session.card.name, None)
         self._served[session.card.name] = None

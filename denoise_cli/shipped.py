@@ -26,6 +26,14 @@ def default(header: Header) -> str:
     return _COLOUR if any(len(group) == 3 for group in header.groups) else _GRAY
 
 
+def for_white(header: Header) -> str | None:
+    """What takes the place of `default` where the noise is white.
+
+    Not where single channels stand beside colours, CMYK or near infrared: the one for colours has never seen gray.
+    """
+    return FOR_WHITE.get(default(header)) if len({len(group) for group in header.groups}) == 1 else None
+
+
 def names() -> list[str]:
     return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.onnx") if "." not in path.stem})
 

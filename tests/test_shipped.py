@@ -130,6 +130,14 @@ def test_noise_that_is_white_in_some_bands_or_some_frames_only_meets_the_model_f
         assert models.names == "gray"
 
 
+def test_single_channels_beside_colours_meet_the_model_that_has_seen_gray():
+    x = parse("gaussian:std=30")(scene(320, 300, 4), np.random.default_rng(0)).astype(np.float32)
+    cmyk = dataclasses.replace(Header.picture(x.shape), groups=((0, 1, 2), (3,)))
+    models = Models(None, device="cpu")
+    denoise.signal(Signal(x, cmyk), models)
+    assert models.names == "image"
+
+
 def test_a_model_for_white_noise_that_lacks_the_precision_is_done_without(tmp_path, monkeypatch):
     for name in ("image", "image.fp16", "gray", "gray.fp16", "image-white"):
         shutil.copy(ROOT / "models" / f"{name.partition('.')[0]}.onnx", tmp_path / f"{name}.onnx")

@@ -14,6 +14,7 @@ from typing import Any
 from denoise_cli.errors import OutputError, choice
 
 WHOLE_LIMIT = 1 << 26  # pixels of one frame, where the decoder holds it whole: 700 MB at most
+BANDS = {"gray": 1, "RGB": 3, "CMYK": 4}  # of colours; of "3-band" the name says how many
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Traits:
     @property
     def bytes(self) -> int:
         """Size of the raw samples, or somewhat more."""
-        return self.width * self.height * self.frames * 5 * -(-self.bits // 8)
+        colour, _, extra = self.colour.partition("+")
+        channels = BANDS.get(colour) or int(colour.partition("-")[0])
+        return self.width * self.height * self.frames * (channels + int(extra or 0) + 1) * -(-self.bits // 8)
 
 
 @dataclass(frozen=True)

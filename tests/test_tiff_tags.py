@@ -422,8 +422,6 @@ def test_unspecified_bands_are_channels(tmp_path: Path, bands, extra, groups, co
         assert page[262] == (SHORT, (2 if bands > 2 else 1,))
 
 
-@pytest.mark.parametrize(
-    ("colour", "bands"), [("gray", 2), ("RGB", 4), ("CMYK", 5), ("40-band", 41), ("RGB+9", 13)]
-)
+@pytest.mark.parametrize(("colour", "bands"), [("gray", 2), ("CMYK", 5), ("40-band", 41), ("RGB+9", 13)])
 def test_pictures_of_many_bands_know_their_size(colour, bands):
     assert formats.Traits("tiff", 16, colour, 1000, 1000).bytes == 2_000_000 * bands

@@ -86,8 +86,10 @@ def run(
 def array(x: np.ndarray, session: Choice, options: Options | None = None) -> np.ndarray:
     """Denoise one picture in memory: (C, H, W) float32 in [0, 1] -> the same, not clipped.
 
-    Three channels are taken for RGB, any others each for itself.
+    Three channels are taken for RGB, any others each for itself. Raises InputError for what is no such array.
     """
+    if x.ndim != 3 or len(x) > Limits().channels:
+        raise InputError(f"a picture is (C, H, W), with at most {Limits().channels} channels, not {x.shape}")
     return signal(Signal(x, Header.picture(x.shape)), session, options)
 
 

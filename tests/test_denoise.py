@@ -122,6 +122,12 @@ def test_nothing_is_refused_in_one_line():
             array(np.zeros(shape, np.float32), Fake())
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (100, 90, 3), (1, 3, 8, 8)])
+def test_an_array_that_is_no_picture_is_refused(shape):
+    with pytest.raises(InputError, match="a picture is"):
+        array(np.zeros(shape, np.float32), Fake())
+
+
 def test_all_cores_are_taken_where_the_system_does_not_tell_which(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)

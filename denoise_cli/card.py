@@ -36,7 +36,6 @@ class ModelCard:
     kind: str = "image"
     channels: int = 3  # pictures. 3: gray runs as three equal channels; 1: each channel for itself. Tables: columns
     rate: int | None = None  # samples per second the model was trained at (audio)
-    level: float | None = None  # audio: dB of full scale near which it is to hear a recording; None: as it comes
     multiple: int = 1  # height and width, or the number of samples, must be multiples of this
     halo: int = 0  # pixels or samples of context beyond which nothing changes a result: crops by it are exact
     noise_input: bool = False  # takes a second input `sigma`, (N,) float32 in [0, 1]
@@ -45,6 +44,7 @@ class ModelCard:
     latent: int = 0  # channels of the bottleneck, the value `latent` of the graph; 0: it has none
     latent_stride: int = 1  # pixels each way that one cell of the bottleneck covers
     precision: str = "float"  # of the arithmetic: one of PRECISIONS
+    level: float | None = None  # audio: dB of full scale near which it is to hear a recording; None: as it comes
     columns: Sequence[str] = ()  # tables: names of the columns, in the model's order; () where they had none
     mean: Sequence[float] = ()  # tables: of each column; the graph takes and gives the columns' own units, ...
     std: Sequence[float] = ()  # ... so these are for information

@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from speech import ours, scores
+from speech import COLUMNS, ours, scores
 
 from denoise_cli.media import audio
 from denoise_cli.signal import Signal
 
-COLUMNS = ("PESQ-WB", "STOI", "ESTOI", "SI-SDR")
 BITRATE = 0.9  # libsndfile's compression level: about 30 kbit/s
 DECAY = 0.5  # seconds in which the room falls by 60 dB
 CLIPPED = 0.02  # of the samples

@@ -48,7 +48,8 @@ class Plan:
         else:
             seconds = min(CORE, RESAMPLED)
             context = math.ceil((halo / model_rate + MARGIN + upper_band.SPAN) / unit) * unit * rate
-        core = max(math.ceil(seconds / unit) * unit * rate, math.ceil(context / (unit * rate)) * unit * rate)
+        step = unit * rate
+        core = math.ceil(max(seconds * rate, context) / step) * step  # its end is context, too
         return cls(rate, model_rate, multiple, unit, core, context)
 
 

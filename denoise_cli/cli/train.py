@@ -16,6 +16,11 @@ from denoise_cli.cli import options as opt
 from denoise_cli.cli import recipes, screen
 
 
+class Precision(StrEnum):
+    float = "float"
+    int8 = "int8"
+
+
 class Kind(StrEnum):
     image = "image"
     audio = "audio"
@@ -114,6 +119,13 @@ def train(
     amp: Annotated[
         bool | None, typer.Option("--amp/--no-amp", help="bfloat16 arithmetic.", show_default="on for cuda")
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision",
+            help="int8: the net learns to bear 8-bit integers, and is written in them; --init a float one.",
+        ),
+    ] = Precision.float,
     weight_noise: Annotated[
         float,
         typer.Option(
@@ -229,12 +241,13 @@ def train(
         batch_size=(tables.BATCH[tabular] if tabular else 16) if batch_size is None else batch_size,
         patch=(SEGMENT if sound else tables.SEGMENT if tabular else loop.Options.patch) if patch is None else patch,
         gray=0 if sound or tabular else gray,
-        ema=ema, amp=amp, seed=seed,
+        ema=ema, amp=amp, int8=precision is Precision.int8, seed=seed,
         weight_noise=weight_noise, param_noise=param_noise, fgsm=fgsm,
         augment=augment, epochs=epochs, steps=steps, max_time=None if max_time is None else duration(max_time),
     )  # fmt: skip
     describe = {
-        "name": output.stem, "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
+        "name": output.stem.removesuffix(".int8"),  # a form of a model is called as it is
+        "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
         "data": data or (clean.name if arrays.is_named(clean) or clean.is_file() else f"files in {clean.name}"),
         "recipe": recipes.title(context, recipe),
     }  # fmt: skip

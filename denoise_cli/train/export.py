@@ -30,18 +30,19 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
     """
     net = net.cpu().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     model = _to_onnx(net, card)
-    session = _session(model)
     halo: int = receptive_radius(net, card) if card.kind == "image" else net.halo  # type: ignore[assignment]
     card = dataclasses.replace(card, halo=halo)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
-    parity = _parity(net, session, card)
-    if not parity < TOLERANCE:
-        raise TrainingError(f"export: onnxruntime differs from torch by {parity:.2e}, more than {TOLERANCE:.0e}")
+    difference = parity(net, model, card)
+    if not difference < TOLERANCE:
+        raise TrainingError(
+            f"export: onnxruntime differs from torch by {difference:.2e}, more than {TOLERANCE:.0e}"
+        )
     with Replacing(path) as target:
         target.file.write(model.SerializeToString())
         target.commit()
-    return card, parity
+    return card, difference
 
 
 def _to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
@@ -90,26 +91,25 @@ class _Halves(nn.Module):
         return self.net.decode(z), z  # type: ignore[operator]
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _feed(card: ModelCard, x: np.ndarray) -> dict[str, np.ndarray]:
-    if not card.noise_input:
-        return {"x": x}
-    levels = [25 / 255, UNTOLD if card.noise_optional else 0]
-    return {"x": np.repeat(x, 2, 0), "sigma": np.array(levels, np.float32)}
-
-
-def _parity(net: nn.Module, session: onnxruntime.InferenceSession, card: ModelCard) -> float:
+def example(card: ModelCard) -> tuple[dict[str, np.ndarray], np.ndarray | float]:
+    """Something noisy for a model, by the names of its inputs; and the unit of the signal, or of each column."""
     unit: np.ndarray | float = 1.0
     if card.kind in TABULAR:
         x, unit = _table(card)
     else:
         x = _recording(card) if card.kind == "audio" else _picture(card, 16 * card.multiple)
-    feed = _feed(card, x)
+    if not card.noise_input:
+        return {"x": x}, unit
+    levels = [25 / 255, UNTOLD if card.noise_optional else 0]
+    return {"x": np.repeat(x, 2, 0), "sigma": np.array(levels, np.float32)}, unit
+
+
+def parity(net: nn.Module, model: onnx.ModelProto, card: ModelCard) -> float:
+    """The largest difference between torch and onnxruntime on a noisy example, in units of the signal."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed, unit = example(card)
     with torch.no_grad():
         ours = net(*[torch.from_numpy(v) for v in feed.values()]).numpy()
     return float((np.abs(session.run(None, feed)[0] - ours) / unit).max())

@@ -20,9 +20,11 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import BackendError, UsageError
 from denoise_cli.media.files import keep_apart
 from denoise_cli.media.layout import TABULAR
-from denoise_cli.train import checkpoint, loop
+from denoise_cli.model_file import ModelFile
+from denoise_cli.train import checkpoint, loop, rounding
 from denoise_cli.train.export import export
 from denoise_cli.train.losses import SHORTEST
+from denoise_cli.train.origin import MODEL
 from denoise_cli.train.paths import Paths, check_output
 from denoise_cli.train.tasks import Task
 
@@ -74,6 +76,7 @@ def fit(
     options = dataclasses.replace(options, net=nets.config_of(net))
     if init is not None:
         checkpoint.initialise(net, init)
+    net = rounding.rounded(net) if options.int8 else net
     state = loop.start(net, options, where)
     resumed = resume and paths.checkpoint.exists()
     if resumed:
@@ -102,7 +105,12 @@ def fit(
         signal.raise_signal(caught[0])
     averaged = loop.averaged(state)
     scores = task.scores(averaged)
-    card, parity = export(averaged, _card(task, options, net, state, scores, where, about), output)
+    card = _card(task, options, net, state, scores, where, about)
+    if options.int8:
+        made_from = ModelFile.read(init).fingerprint if init is not None and init.suffix == MODEL else ""
+        card, parity = rounding.export_integers(averaged, card, output, made_from)
+    else:
+        card, parity = export(averaged, card, output)
     _draw(paths, task, options, state, averaged.to(where))
     return Fitted(card, parity, scores, state.elapsed, state.step)
 

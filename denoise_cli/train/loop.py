@@ -68,6 +68,7 @@ class Options:
     param_noise: float = 0.0  # the same of that which stays in them after a step; falls with the rate
     fgsm: float = 0.0  # largest change of an adversarial input; 8-bit steps, of recordings full scale = 1
     amp: bool = False  # bfloat16 autocast
+    int8: bool = False  # pictures: hidden layers compute in bytes, see rounding.py
     seed: int = 0
     augment: bool = True  # pictures: turned and mirrored in eight ways
     epochs: float | None = None  # as many steps as show every file, or picture of a stack, so often
@@ -137,11 +138,11 @@ class Progress:
 
 
 def start(net: nn.Module, options: Options, device: torch.device) -> State:
-    net = net.to(device).to(memory_format=_layout(options, device))  # type: ignore[call-overload]
+    net = net.to(device).to(memory_format=_layout(net, options, device))  # type: ignore[call-overload]
     optimiser = OPTIMISERS[options.optimiser].make(net, options)
     for group in optimiser.param_groups:
         group["initial_lr"] = group["lr"]  # what the schedule scales; torch's own schedulers call it so
-    return State(net, {k: v.detach().clone() for k, v in net.state_dict().items()}, optimiser)
+    return State(net, {k: v.detach().clone() for k, v in net.named_parameters()}, optimiser)
 
 
 def train(
@@ -164,7 +165,7 @@ def train(
     good state.
     """
     device = next(state.net.parameters()).device
-    layout = _layout(options, device)
+    layout = _layout(state.net, options, device)
     loss_of = stream.judged(LOSSES[options.loss])
     generator = torch.Generator(device)
     pair = perturb.pairs(stream, state.net, loss_of, options.fgsm, options.amp)
@@ -228,14 +229,14 @@ def finished(state: State, options: Options) -> bool:
 def averaged(state: State) -> nn.Module:
     """A copy of the net that carries the averaged weights, ready to infer."""
     net = copy.deepcopy(state.net)
-    net.load_state_dict(state.average)
+    net.load_state_dict(state.average, strict=False)  # what is no parameter is not averaged
     return net.eval()
 
 
-def _layout(options: Options, device: torch.device) -> torch.memory_format:
-    """Channels last, but for float on a processor, where a step would take a quarter longer."""
-    wide = options.amp or device.type == "cuda"
-    return torch.channels_last if wide else torch.contiguous_format
+def _layout(net: nn.Module, options: Options, device: torch.device) -> torch.memory_format:
+    """Channels last; but not on a processor in float, nor for recordings: a step would take a quarter longer."""
+    wide = options.amp and getattr(net, "kind", "image") == "image"
+    return torch.channels_last if wide or device.type == "cuda" else torch.contiguous_format
 
 
 def _fraction(options: Options, step: int, elapsed: float) -> float:

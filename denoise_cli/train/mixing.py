@@ -32,7 +32,7 @@ class Mixing:
     high: float = 0.25  # probability of a better ratio: who never hears one takes every loud sibilant for noise
     high_snr: tuple[float, float] = (20, 45)  # dB
     faint: float = 30.0  # dB; noise further below the speech than this counts as clean, like the floor
-    level: tuple[float, float] = (-38, -8)  # dB full scale, rms of the active speech
+    level: tuple[float, float] = (-31, -15)  # dB full scale, rms of the active speech; hearing.py brings it there
     speed: tuple[float, float] = (0.84, 1.18)  # tape speed: tempo and pitch together
     tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
     bright: float = 0.2  # probability of a voice far brighter than most: sibilants louder than vowels, and no noise

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +30,13 @@ from denoise_cli.media.files import Replacing
 from denoise_cli.model_file import ModelFile
 from denoise_cli.train import data, tasks
 
-PATCHES, SIDE = 64, 256  # pictures of this side that the ranges are taken from
+STEPS, BATCH, SIDE = 16, 8, 256  # calls, patches in each and their side, that the ranges are taken from
 GRAY = 0.4  # share of them in gray
 INTEGER = ["Conv", "LeakyRelu", "Resize"]
-# One patch with an outlier would make every step coarse: the ranges of patches are averaged.
+# One patch with an outlier would make every step coarse: ranges are averaged over calls. Each shows several
+# patches, or faint noise would make them too narrow for strong noise.
 RANGES = {"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05}
+Range = tuple[float, float]  # of an activation: its smallest and its largest value
 
 
 class _Calibration(quantization.CalibrationDataReader):
@@ -56,22 +58,53 @@ def quantise(
     """
     file = ModelFile.read(model)
     card, graph = file.card, onnx.load_from_string(file.data)
-    convolutions = [node.name for node in graph.graph.node if node.op_type == "Conv"]
     if card.kind != "image" or (card.noise_input and not card.noise_optional):
         raise ModelError(f"{model}: only blind models for pictures can be quantised yet")
-    if card.precision != "float" or len(convolutions) < 3:
+    if card.precision != "float" or len(_convolutions(graph)) < 3:
         raise ModelError(f"{model}: not a float model of three convolutions or more")
-    patches = _patches(card, clean, seed, say)
+    return write_form(to_integers(graph, _patches(card, clean, seed, say)), file, "int8", output, command)
+
+
+def to_integers(
+    graph: onnx.ModelProto, shown: Iterator[dict[str, np.ndarray]], ranges: Mapping[str, Range] | None = None
+) -> onnx.ModelProto:
+    """The int8 form of a graph of three convolutions or more.
+
+    Ranges come from what it is shown, by the names of its inputs; those in `ranges`, by the name of the value, are
+    taken instead.
+    """
+    convolutions = _convolutions(graph)
+    given = {n: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for n, (low, high) in (ranges or {}).items()}
     with tempfile.TemporaryDirectory() as folder, _silence():
         quantised = Path(folder) / "quantised.onnx"
         quantization.quantize_static(
-            graph, quantised, _Calibration(patches), quant_format=quantization.QuantFormat.QDQ,
+            graph, quantised, _Calibration(shown), quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=INTEGER, per_channel=True, weight_type=quantization.QuantType.QInt8,
             activation_type=quantization.QuantType.QUInt8, calibrate_method=quantization.CalibrationMethod.MinMax,
-            nodes_to_exclude=[convolutions[0], convolutions[-1]], extra_options=RANGES,
+            nodes_to_exclude=[convolutions[0], convolutions[-1]],
+            extra_options={**RANGES, "TensorQuantOverrides": given},
         )  # fmt: skip
         result = onnx.load(quantised)
-    return write_form(result, file, "int8", output, command)
+    _spare_sums(result.graph)
+    return result
+
+
+def _spare_sums(graph: onnx.GraphProto) -> None:
+    """Give sums what was there before it was rounded for the next convolution, where that is in float."""
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        for i, name in enumerate(node.input if node.op_type == "Add" else ()):
+            if makers[name].op_type == "DequantizeLinear":
+                value = makers[makers[name].input[0]].input[0]
+                maker = makers[value]
+                whole = (
+                    maker.op_type not in INTEGER or makers.get(maker.input[0], maker).op_type != "DequantizeLinear"
+                )
+                node.input[i] = value if whole else name
+
+
+def _convolutions(graph: onnx.ModelProto) -> list[str]:
+    return [node.name for node in graph.graph.node if node.op_type == "Conv"]
 
 
 def write_form(graph: onnx.ModelProto, file: ModelFile, precision: str, output: Path, command: str) -> ModelCard:
@@ -84,6 +117,12 @@ def write_form(graph: onnx.ModelProto, file: ModelFile, precision: str, output: 
         file.card, precision=precision, metrics={}, anomaly={}, training=training,
         command=command or file.card.command,
     )  # fmt: skip
+    write(graph, card, output)
+    return card
+
+
+def write(graph: onnx.ModelProto, card: ModelCard, output: Path) -> None:
+    """Write a graph with its card, in place of one that it had."""
     del graph.metadata_props[:]
     entry = graph.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, card.to_json()
@@ -92,26 +131,25 @@ def write_form(graph: onnx.ModelProto, file: ModelFile, precision: str, output: 
     with Replacing(output) as target:
         target.file.write(written)
         target.commit()
-    return card
 
 
 def _patches(
     card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What the model is fed: (1, C, SIDE, SIDE) each, with the noise of its training, and the level or none."""
+    """What the model is fed: (BATCH, C, SIDE, SIDE), with the noise of its training, and the levels or none."""
     paths = tasks.listing(clean, media.IMAGE_SUFFIXES)
     if not paths:
         raise TrainingError(f"{clean}: no pictures to take ranges from")
-    chosen = np.random.default_rng(seed).permutation(len(paths))[:PATCHES]
+    chosen = np.random.default_rng(seed).permutation(len(paths))[: STEPS * BATCH]
     read = [paths[i] for i in sorted(chosen)]
     try:
         pool = data.load(read, card.channels, tasks.skipping(say), least=SIDE, seed=seed)
     except TrainingError:  # it speaks of training
         raise TrainingError(f"{clean}: no picture that can be read to take ranges from") from None
     gray = GRAY if card.channels == 3 else 0.0
-    stream = data.Patches(pool, corrupt.parse(card.noise), SIDE, 1, seed, gray, told=card.noise_input)
+    stream = data.Patches(pool, corrupt.parse(card.noise), SIDE, BATCH, seed, gray, told=card.noise_input)
     generator = torch.Generator()
-    for step in range(PATCHES):
+    for step in range(STEPS):
         generator.manual_seed(seed + step)
         pair = stream.pair(stream.batch(step), torch.device("cpu"), generator)
         feed = {"x": pair.noisy.contiguous().numpy()}

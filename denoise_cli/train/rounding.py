@@ -1,0 +1,134 @@
+r"""Quantisation-aware training: a picture net learns while its hidden layers compute in bytes.
+
+    x - conv - blocks [ round - conv(round w) - round - leaky - round - conv(round w) - round - + ] - conv - y
+
+What is rounded, and how, is what quantise.py makes of the graph: weights to int8, a scale a channel, symmetric;
+activations to uint8, a scale a tensor; first and last layer and the sums of the blocks stay in float. The gradient
+passes a rounding as if it were not there, within its range (Bengio et al. 2013, the straight-through estimator).
+The range of an activation is a moving average of the smallest and the largest value of a batch.
+After: Jacob et al. 2018, "Quantization and training of neural networks for efficient integer-arithmetic-only
+inference".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from denoise_cli import nets
+from denoise_cli.card import MADE_FROM, ModelCard
+from denoise_cli.errors import UsageError
+from denoise_cli.model_file import ModelFile
+from denoise_cli.train.export import example, export, parity
+from denoise_cli.train.quantise import Range, to_integers, write
+
+FOLLOW = 0.01  # of a range, how far it moves with a batch
+STEPS = 255  # of an activation; a weight has 127 to either side
+
+
+class Rounding(nn.Module):
+    """An activation to the nearest of 256 values, in a range that is found in training; what was rounded stays."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if getattr(x, "rounded", False):  # straight from another convolution: one value of the graph, one range
+            return x
+        if self.training:
+            self._follow(x.detach())
+        scale = ((self.high - self.low) / STEPS).clamp(min=1e-12)
+        zero = (-self.low / scale).round().to(torch.int32)
+        y = torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, 0, STEPS).to(x.dtype)
+        y.rounded = True  # type: ignore[attr-defined]
+        return y
+
+    def _follow(self, x: Tensor) -> None:
+        low, high = (end.float() for end in torch.aminmax(x))
+        share = FOLLOW if self.high > self.low else 1.0
+        self.low.lerp_(low.clamp(max=0), share)  # zero is one of the values, as padding needs it
+        self.high.lerp_(high.clamp(min=0), share)
+
+    @property
+    def range(self) -> Range:
+        return float(self.low), float(self.high)
+
+
+class RoundedConv(nn.Conv2d):
+    """A convolution of bytes: its input, its weights and its output are rounded. Parameters are named as before."""
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__(1, 1, 1)
+        self.__dict__.update({k: v for k, v in conv.__dict__.items() if not k.startswith("_")})
+        self.weight, self.bias = conv.weight, conv.bias
+        self.before, self.after = Rounding(), Rounding()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = (self.weight.detach().abs().amax((1, 2, 3)) / 127).clamp(min=1e-12)
+        zero = torch.zeros_like(scale, dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(self.weight, scale, zero, 0, -127, 127)
+        y = F.conv2d(self.before(x), weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return self.after(y)
+
+
+def rounded(net: nn.Module) -> nn.Module:
+    """`net` itself, with all convolutions but the first and the last rounded.
+
+    Raises UsageError where there are none between them, or the net has a bottleneck or is not one for pictures.
+    """
+    convolutions = [name for name, module in net.named_modules() if type(module) is nn.Conv2d]
+    if getattr(net, "kind", "image") != "image" or getattr(net, "latent", 0) or len(convolutions) < 3:
+        raise UsageError("--precision int8 is for nets for pictures: unet and dncnn")
+    for name in convolutions[1:-1]:
+        conv = net.get_submodule(name)
+        assert isinstance(conv, nn.Conv2d)
+        net.set_submodule(name, RoundedConv(conv))
+    return net
+
+
+def export_integers(net: nn.Module, card: ModelCard, path: Path, made_from: str = "") -> tuple[ModelCard, float]:
+    """Write a rounded net to `path` in int8; returns its card and the parity, as `export` does.
+
+    `made_from` is the fingerprint of the float model it stands for, if any. The parity is no bound here: where
+    torch and onnxruntime sum in another order, a value may be rounded the other way.
+    """
+    net = net.cpu().eval()
+    plain = nets.build(card.arch, card.net)
+    plain.load_state_dict(dict(net.named_parameters()))
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "float.onnx"
+        export(plain, card, whole)
+        file = ModelFile.read(whole)
+    feed, _ = example(card)
+    graph = to_integers(onnx.load_from_string(file.data), iter([feed]), _ranges(net, file))
+    training = {**card.training, **({MADE_FROM: made_from} if made_from else {})}
+    card = dataclasses.replace(file.card, precision="int8", training=training)
+    write(graph, card, path)
+    return card, parity(net, graph, card)
+
+
+def _ranges(net: nn.Module, file: ModelFile) -> Mapping[str, Range]:
+    """The range of each rounded value of the graph, by its name. A convolution is found by that of its weights."""
+    found: dict[str, Range] = {}
+    graph = onnx.load_from_string(file.data).graph
+    for node in graph.node:
+        if node.op_type == "Conv":
+            module = net.get_submodule(node.input[1].removesuffix(".weight"))
+            if isinstance(module, RoundedConv):
+                found.setdefault(node.input[0], module.before.range)
+                found[node.output[0]] = module.after.range
+        elif node.op_type == "Resize" and node.input[0] in found:  # takes values as they are
+            found[node.output[0]] = found[node.input[0]]
+    return found

@@ -70,8 +70,8 @@ class RoundedConv(nn.Conv2d):
     """A convolution of bytes: its input, its weights and its output are rounded. Parameters are named as before."""
 
     def __init__(self, conv: nn.Conv2d):
-        super().__init__(1, 1, 1)
-        self.__dict__.update({k: v for k, v in conv.__dict__.items() if not k.startswith("_")})
+        shape = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation
+        super().__init__(*shape, conv.groups, conv.bias is not None)  # type: ignore[arg-type]
         self.weight, self.bias = conv.weight, conv.bias
         self.before, self.after = Rounding(), Rounding()
 

@@ -43,7 +43,7 @@ def run(
             "--atten-lim",
             metavar="DB",
             help="Recordings: lower noise by at most this much; inf for all the model gives.",
-            show_default="to 40 dB below the voice, by 8 to 24",
+            show_default="to 44 dB below the voice, by 8 to 40",
         ),
     ] = None,
     sample_rate: Annotated[

@@ -56,35 +56,45 @@ def trained(tmp_path_factory, clean) -> Path:
 
 def test_an_activation_is_one_of_256_values_within_its_range():
     rounding_ = rounding.Rounding()
-    x = torch.linspace(-1, 3, 1001)
+    x = torch.linspace(-1, 3, 1001)[None]
     rounding_(x)
     assert rounding_.range == (-1.0, 3.0)
     rounding_.eval()
-    y = rounding_(torch.linspace(-2, 4, 5001))
+    y = rounding_(torch.linspace(-2, 4, 5001)[None])
     assert len(y.unique()) == 256
     assert (y.min().item(), y.max().item()) == pytest.approx((-1, 3), abs=4 / 255)
     inside = rounding_(x)
     assert (inside - x).abs().max() <= 4 / 255 * 0.51 + 4 / 255  # half a step, and a whole one where the grid ends
     assert rounding_(inside) is inside
-    assert torch.equal(rounding_(torch.zeros(3)), torch.zeros(3)), "padding is exact"
+    assert torch.equal(rounding_(torch.zeros(1, 3)), torch.zeros(1, 3)), "padding is exact"
+
+
+def test_an_outlier_is_cut_off_where_steps_for_all_others_would_be_too_coarse():
+    rounding_ = rounding.Rounding()
+    x = torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0)) ** 5
+    rounding_(x)
+    whole = tuple(map(float, torch.aminmax(x)))
+    assert rounding_.range[1] < whole[1]
+    wide, found = (rounding._onto(x, *map(torch.tensor, ends)) for ends in (whole, rounding_.range))
+    assert (found - x).square().sum() < (wide - x).square().sum()
 
 
 def test_the_gradient_passes_within_the_range_alone():
     rounding_ = rounding.Rounding()
-    rounding_(torch.tensor([0.0, 1.0]))
+    rounding_(torch.tensor([[0.0, 1.0]]))
     rounding_.eval()
-    x = torch.tensor([-0.5, 0.3, 0.7, 2.0], requires_grad=True)
+    x = torch.tensor([[-0.5, 0.3, 0.7, 2.0]], requires_grad=True)
     rounding_(x).sum().backward()
-    assert x.grad.tolist() == [0, 1, 1, 0]
+    assert x.grad.tolist() == [[0, 1, 1, 0]]
 
 
 def test_ranges_follow_the_batches_and_hold_in_use():
     rounding_ = rounding.Rounding()
-    rounding_(torch.tensor([-1.0, 1.0]))
-    rounding_(torch.tensor([-1.0, 11.0]))
+    rounding_(torch.tensor([[-1.0, 1.0]]))
+    rounding_(torch.tensor([[-1.0, 11.0]]))
     assert rounding_.range == pytest.approx((-1.0, 1 + 10 * rounding.FOLLOW))
     rounding_.eval()
-    rounding_(torch.tensor([-100.0, 100.0]))
+    rounding_(torch.tensor([[-100.0, 100.0]]))
     assert rounding_.range == pytest.approx((-1.0, 1 + 10 * rounding.FOLLOW))
 
 

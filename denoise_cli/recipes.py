@@ -129,26 +129,31 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "int8": Recipe(
-        "the int8 form of a model that --init names, such as models/image.int8.onnx: 18 minutes of one core",
+        "the int8 form of a model for pictures that --init names: 18 minutes of one core",
         {"precision": "int8", "optimiser": "muon", "lr": 1e-3, "amp": True, "batch_size": 8, "patch": 160,
          "gray": 0.1, "ema": 0.998, "max_time": "18m"},
     ),
     "speech": Recipe(
-        "models/speech.onnx: 83 minutes on two cores, then 132 on one; give it --noise-dir",
+        "models/speech.onnx: 83 minutes on two cores, then 247 on one; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "loss": "spectral", "optimiser": "muon", "batch_size": 4,
          "patch": 65536, "amp": True},
-        # As it was run: the last stage in float, and it alone heard voices made brighter (mixing.py).
+        # As it was run: the third stage in float, and only from there on voices made brighter (mixing.py); the
+        # last one on a processor with bfloat16, where it had four times as many steps.
         ({"max_time": "41m", "lr": 7e-3, "seed": 1}, {"max_time": "42m", "lr": 5e-3, "seed": 3},
-         {"max_time": "132m", "lr": 2.5e-3, "seed": 8}),
+         {"max_time": "132m", "lr": 2.5e-3, "seed": 8},
+         {"max_time": "115m", "lr": 5e-3, "loss": "perceptual", "seed": 9}),
     ),
     "speech-fast": Recipe(
-        "models/speech-fast.onnx: a third of the cost; 190 minutes on one core; give it --noise-dir",
+        "models/speech-fast.onnx: a third of the cost; 268 minutes on one core; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "optimiser": "muon", "batch_size": 4, "patch": 65536,
          "net": ["channels=32", "mixed=32", "stem=12", "dilations=1,2,4,8,16,32"]},
         ({"max_time": "70m", "lr": 7e-3, "loss": "spectral", "seed": 1},
          {"max_time": "100m", "lr": 6e-3, "loss": "perceptual", "seed": 2},
-         # As it was run: only this stage heard voices made brighter (mixing.py), beside a test run.
-         {"max_time": "21m", "lr": 3e-3, "loss": "perceptual", "seed": 7}),
+         # As it was run: only from here on voices made brighter (mixing.py). The last two with --amp, on a
+         # processor with bfloat16.
+         {"max_time": "21m", "lr": 3e-3, "loss": "perceptual", "seed": 7},
+         {"max_time": "57m", "lr": 5e-3, "loss": "perceptual", "seed": 10},
+         {"max_time": "20m", "lr": 2.5e-3, "loss": "perceptual", "seed": 12}),
     ),
 }  # fmt: skip
 

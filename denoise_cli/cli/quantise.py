@@ -47,7 +47,7 @@ def quantise(
 
     denoise run --precision int8 -m MODEL then finds it beside a MODEL of yours, as --precision fp16 does; that of a
     shipped model is named itself, -m image.int8.onnx. int8 costs quality, the more the fainter the noise: measure
-    both forms with denoise eval. denoise train --precision int8 --init MODEL wins most of it back.
+    both forms with denoise eval. denoise train --precision int8 --init MODEL wins some of it back.
     """
     try:
         from denoise_cli.train.half import halve

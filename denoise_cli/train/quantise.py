@@ -94,7 +94,7 @@ def _spare_sums(graph: onnx.GraphProto) -> None:
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         for i, name in enumerate(node.input if node.op_type == "Add" else ()):
-            if makers[name].op_type == "DequantizeLinear":
+            if name in makers and makers[name].op_type == "DequantizeLinear":  # no constant
                 value = makers[makers[name].input[0]].input[0]
                 maker = makers[value]
                 whole = (

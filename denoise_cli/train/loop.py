@@ -229,7 +229,7 @@ def finished(state: State, options: Options) -> bool:
 def averaged(state: State) -> nn.Module:
     """A copy of the net that carries the averaged weights, ready to infer."""
     net = copy.deepcopy(state.net)
-    net.load_state_dict(state.average, strict=False)  # what is no parameter is not averaged
+    net.load_state_dict({**net.state_dict(), **state.average})  # what is no parameter is not averaged
     return net.eval()
 
 

@@ -92,15 +92,17 @@ def to_integers(
 def _spare_sums(graph: onnx.GraphProto) -> None:
     """Give sums what was there before it was rounded for the next convolution, where that is in float."""
     makers = {name: node for node in graph.node for name in node.output}
+
+    def rounded(name: str) -> bool:
+        return name in makers and makers[name].op_type == "DequantizeLinear"
+
     for node in graph.node:
-        for i, name in enumerate(node.input if node.op_type == "Add" else ()):
-            if name in makers and makers[name].op_type == "DequantizeLinear":  # no constant
+        for i, name in enumerate(node.input):
+            if node.op_type == "Add" and rounded(name):
                 value = makers[makers[name].input[0]].input[0]
                 maker = makers[value]
-                whole = (
-                    maker.op_type not in INTEGER or makers.get(maker.input[0], maker).op_type != "DequantizeLinear"
-                )
-                node.input[i] = value if whole else name
+                if maker.op_type not in INTEGER or not rounded(maker.input[0]):  # computed in float
+                    node.input[i] = value
 
 
 def _convolutions(graph: onnx.ModelProto) -> list[str]:

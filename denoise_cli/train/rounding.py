@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from denoise_cli import nets
 from denoise_cli.card import MADE_FROM, ModelCard
 from denoise_cli.errors import UsageError
-from denoise_cli.model_file import ModelFile
 from denoise_cli.train.export import example, export, parity
 from denoise_cli.train.quantise import Range, to_integers, write
 
@@ -123,20 +122,19 @@ def export_integers(net: nn.Module, card: ModelCard, path: Path, made_from: str 
     plain.load_state_dict(dict(net.named_parameters()))
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "float.onnx"
-        export(plain, card, whole)
-        file = ModelFile.read(whole)
+        card, _ = export(plain, card, whole)
+        floats = onnx.load(whole)
     feed, _ = example(card)
-    graph = to_integers(onnx.load_from_string(file.data), iter([feed]), _ranges(net, file))
+    integers = to_integers(floats, iter([feed]), _ranges(net, floats.graph))
     training = {**card.training, **({MADE_FROM: made_from} if made_from else {})}
-    card = dataclasses.replace(file.card, precision="int8", training=training)
-    write(graph, card, path)
-    return card, parity(net, graph, card)
+    card = dataclasses.replace(card, precision="int8", training=training)
+    write(integers, card, path)
+    return card, parity(net, integers, card)
 
 
-def _ranges(net: nn.Module, file: ModelFile) -> Mapping[str, Range]:
+def _ranges(net: nn.Module, graph: onnx.GraphProto) -> Mapping[str, Range]:
     """The range of each rounded value of the graph, by its name. A convolution is found by that of its weights."""
     found: dict[str, Range] = {}
-    graph = onnx.load_from_string(file.data).graph
     for node in graph.node:
         if node.op_type == "Conv":
             module = net.get_submodule(node.input[1].removesuffix(".weight"))

@@ -20,6 +20,7 @@ class Recipe:
     about: str  # one line
     options: Mapping[str, Any]
     stages: tuple[Mapping[str, Any], ...] = ({},)
+    average_of: tuple[str, ...] = ()  # recipes whose models are averaged; there is no training beyond theirs
 
 
 # Adam and its rate as in Keras, of which the text's program is one; MNIST is never turned or mirrored: a 6 is no 9.
@@ -134,7 +135,11 @@ RECIPES: dict[str, Recipe] = {
          "gray": 0.1, "ema": 0.998, "max_time": "18m"},
     ),
     "speech": Recipe(
-        "models/speech.onnx: 83 minutes on two cores, then 247 on one; give it --noise-dir",
+        "models/speech.onnx: the mean of speech-deep and speech-fast; give it --noise-dir",
+        {"kind": "audio"}, average_of=("speech-deep", "speech-fast"),
+    ),
+    "speech-deep": Recipe(
+        "the larger net in models/speech.onnx: 83 minutes on two cores, then 247 on one; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "loss": "spectral", "optimiser": "muon", "batch_size": 4,
          "patch": 65536, "amp": True},
         # As it was run: the third stage in float, and only from there on voices made brighter (mixing.py); the

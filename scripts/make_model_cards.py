@@ -8,7 +8,9 @@ With --check nothing is written, and the exit code is 1 if the file is not what 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from denoise_cli.card import ModelCard
 from denoise_cli.session import Session
@@ -28,6 +30,24 @@ def unit(card: ModelCard) -> str:
     return "samples" if card.kind == "audio" else "pixels"
 
 
+def architecture(arch: str, net: Mapping[str, Any]) -> str:
+    if "of" in net:
+        return f"{arch} of " + "; ".join(architecture(part["arch"], part["net"]) for part in net["of"])
+    return f"{arch}, {listed(net)}"
+
+
+def listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sorted(values.items()) if value is not None)
+
+
+def trainings(card: ModelCard) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Name, command and settings of each net of an average; of a single one without name and command."""
+    return [
+        (part["name"], part["command"], {key: part[key] for key in part if key not in ("name", "command")})
+        for part in card.training.get("average_of", ())
+    ] or [("", "", card.training)]
+
+
 def page(cards: list[tuple[Path, ModelCard]]) -> str:
     lines = ["# Models", "", "Made from the cards in the files by `scripts/make_model_cards.py`; do not edit.", ""]
     for path, card in cards:
@@ -39,16 +59,17 @@ def page(cards: list[tuple[Path, ModelCard]]) -> str:
             "",
             "| | |",
             "|---|---|",
-            f"| architecture | {card.arch}, {', '.join(f'{k} {v}' for k, v in sorted(card.net.items()))} |",
+            f"| architecture | {architecture(card.arch, card.net)} |",
             f"| tiles | multiple of {card.multiple} {unit(card)}, halo {card.halo} |",
             *([] if card.level is None else [f"| hears recordings | near {card.level:g} dB of full scale |"]),
             f"| training noise | `{spec}` |",
             f"| training data | {card.data} |",
-            f"| training | {', '.join(f'{k} {v}' for k, v in sorted(card.training.items()) if v is not None)} |",
+            *(f"| {f'training {name}'.strip()} | {listed(settings)} |" for name, _, settings in trainings(card)),
             f"| made with | {card.created_with} |",
             *(f"| {name} | {value} |" for name, value in sorted(card.metrics.items())),
             "",
             "```",
+            *(command for _, command, _ in trainings(card) if command),
             card.command,
             "```",
             "",

@@ -24,6 +24,7 @@ COMMANDS = {
     "denoise": Command(RUN, "run", hidden=True),
     "corrupt": Command("Add noise to clean files.", "corrupt"),
     "train": Command("Train a model on clean files of yours.", "train"),
+    "average": Command("Join trained models into one that gives their mean.", "average"),
     "eval": Command("Measure quality and speed; find anomalies.", "evaluate"),
     "propagate": Command("Show what noise becomes in the layers of a network.", "propagate"),
     "encode": Command("Turn pictures into latent arrays.", "encode"),

@@ -48,13 +48,22 @@ def start(init: Path | None, output: Path, resume: bool) -> Path | None:
 
 
 def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[Path]:
-    """The model of the last stage, and then those of the ones before, the first one first."""
+    """The model of the last stage, and then those of the ones before, the first one first.
+
+    Or the average, and then those of every recipe that it is made of.
+    """
     from denoise_cli import recipes
 
     yield output
     if name is not None and STAGE not in context.meta:
         for number in range(1, len(recipes.stages(name))):
             yield output.with_suffix(f".{number}.onnx")
+        for part in recipes.find(name).average_of:
+            yield from outputs(context, _part(output, part), part)
+
+
+def _part(output: Path, name: str) -> Path:
+    return output.with_suffix(f".{name}.onnx")
 
 
 def title(context: typer.Context, name: str | None) -> str:
@@ -89,6 +98,27 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
             del context.meta[STAGE]
         init = Paths(path).checkpoint
     return init
+
+
+def averages(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> bool:
+    """Train every model that a recipe is the average of, and write the average; False where it is of none.
+
+    One whose model is there is not trained again under --resume.
+    """
+    from denoise_cli import recipes
+    from denoise_cli.cli.average import write
+
+    name, output = values["recipe"], values["output"]
+    parts = recipes.find(name).average_of if name is not None else ()
+    for part in parts:
+        path = _part(output, part)
+        if not (values["resume"] and path.exists()):
+            options = recipes.stages(part)[-1].items()
+            wanted = {key: value for key, value in options if key != "kind" and not given(context, key)}
+            train(**{**values, **wanted, "recipe": part, "output": path})
+    if parts:
+        write([_part(output, part) for part in parts], output, quiet=values["quiet"])
+    return bool(parts)
 
 
 def net_options(pairs: list[str]) -> dict[str, Any]:

@@ -185,6 +185,8 @@ def train(
 
     for path in recipes.outputs(context, output, recipe):  # before torch is loaded, or a million files listed
         check_output(path, resume, overwrite, sheet=kind.value not in TABULAR)
+    if recipes.averages(context, train, values):
+        return
     if kind is Kind.image and is_table(clean) and not arrays.is_named(clean):
         raise UsageError(f"{clean} is a table: say --kind table, or --kind series")
     init = recipes.start(init, output, resume)
@@ -216,7 +218,7 @@ def train(
         raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
     if fgsm > (full := 1 if sound else 255):
         raise UsageError(f"--fgsm {fgsm:g} is beyond full scale, which is {full} for {kind.value} files")
-    if getattr(nets.NETS[arch], "kind", "image") != kind.value:
+    if getattr(nets.NETS[arch], "kind", "image") not in (kind.value, None):  # None: known when it is built
         raise UsageError(f"{arch} is not a net for {kind.value}; see --kind and --arch")
     if tabular and fgsm:
         raise UsageError("--fgsm is for pictures and recordings: the columns of a table have units of their own")

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from denoise_cli.errors import UsageError, choice
+from denoise_cli.nets.average import Average
 from denoise_cli.nets.band_mixer import BandMixer
 from denoise_cli.nets.conv_dae import ConvDAE
 from denoise_cli.nets.dense import Dense
@@ -23,6 +24,7 @@ NETS: dict[str, Any] = {
     "dense-dae": DenseDAE,
     "band-mixer": BandMixer,
     "dense": Dense, "series": SeriesDAE,
+    "average": Average,
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,7 @@ def described(path: Path) -> dict[str, Any]:
     about = origin.options(path)
     with refusing(path, "a net"):
         kept = {key: typed(about, key, kind) for key, kind in _KEPT.items()}
-        numbers = [
-            n for value in kept["net"].values() for n in (value if isinstance(value, list | tuple) else [value])
-        ]
+        numbers = list(_numbers(kept["net"]))
         if len(numbers) > MOST_NUMBERS or not all(isinstance(n, int) and abs(n) <= LARGEST for n in numbers):
             raise ValueError(f"its net is {reprlib.repr(kept['net'])}")
         try:
@@ -98,6 +97,17 @@ def described(path: Path) -> dict[str, Any]:
         if sum(p.numel() * p.element_size() for p in net.parameters()) > path.stat().st_size:
             raise ValueError("its net is larger than its weights")
         return kept
+
+
+def _numbers(config: dict[str, Any]) -> Iterator[Any]:
+    """All that the config of a net holds, those of the nets that it is the average of included."""
+    for key, value in config.items():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if key == "of" and isinstance(one, dict):
+                typed(one, "arch", str)
+                yield from _numbers(typed(one, "net", dict))
+            else:
+                yield one
 
 
 def _exported(file: ModelFile, own: set[str]) -> dict[str, Tensor]:

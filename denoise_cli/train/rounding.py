@@ -99,10 +99,12 @@ class RoundedConv(nn.Conv2d):
 def rounded(net: nn.Module) -> nn.Module:
     """`net` itself, with all convolutions but the first and the last rounded.
 
-    Raises UsageError where there are none between them, or the net has a bottleneck or is not one for pictures.
+    Raises UsageError where there are none between them, or the net has a bottleneck, is not one for pictures, or is
+    several.
     """
     convolutions = [name for name, module in net.named_modules() if type(module) is nn.Conv2d]
-    if getattr(net, "kind", "image") != "image" or getattr(net, "latent", 0) or len(convolutions) < 3:
+    several = isinstance(net, nets.Average)
+    if several or getattr(net, "kind", "image") != "image" or getattr(net, "latent", 0) or len(convolutions) < 3:
         raise UsageError("--precision int8 is for nets for pictures: unet and dncnn")
     for name in convolutions[1:-1]:
         conv = net.get_submodule(name)

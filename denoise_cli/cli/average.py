@@ -1,0 +1,55 @@
+"""``denoise average``: several models as one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from denoise_cli.cli import options as opt
+from denoise_cli.cli import screen
+from denoise_cli.errors import BackendError, RefusedError, UsageError
+
+
+def average(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Two or more: .onnx files, or shipped names.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, .onnx.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Join models for the same files into one that gives the mean of what they give.
+
+    Models that were trained apart are wrong in different ways, so their mean is nearer to the clean file than they
+    are on average; it takes as long as all of them. Measure it with denoise eval. The result is a model like any
+    other: denoise train --init OUTPUT trains all of its nets on together.
+    """
+    from denoise_cli import shipped
+    from denoise_cli.media.files import check_writable, keep_apart
+
+    if len(models) < 2:
+        raise UsageError("an average is of two models or more")
+    if output.suffix != ".onnx":
+        raise UsageError(f"-o {output}: a model is an .onnx file")
+    sources = [shipped.locate(model) for model in models]
+    keep_apart([output], sources)
+    if output.exists() and not overwrite:
+        raise RefusedError(f"{output} exists already; --overwrite replaces it")
+    check_writable([output])
+    write(sources, output, quiet=quiet)
+
+
+def write(sources: list[Path], output: Path, *, quiet: bool) -> None:
+    """Write the average, and say so."""
+    try:
+        from denoise_cli.train.average import average as join
+    except ImportError as error:
+        raise BackendError(f'averaging needs {error.name}; run: pip install "denoise-cli[train]"') from None
+
+    join(sources, output, name=output.stem, command=shlex.join(["denoise", *sys.argv[1:]]))
+    if not quiet:
+        screen.say(f"{output}: the mean of {len(sources)} models, {output.stat().st_size / 1e6:.1f} MB")

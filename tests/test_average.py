@@ -1,0 +1,216 @@
+"""Several models as one: it gives their mean, is a model like any other, and is made of models that fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+from conftest import scene, write_png
+
+from denoise_cli import nets, recipes
+from denoise_cli.card import ModelCard
+from denoise_cli.cli import main
+from denoise_cli.errors import ModelError, UsageError
+from denoise_cli.model_file import ModelFile
+from denoise_cli.session import Session
+from denoise_cli.train import checkpoint, rounding
+from denoise_cli.train.average import average
+from denoise_cli.train.export import export
+from denoise_cli.train.quantise import write_form
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DNCNN = {"width": 4, "depth": 3}
+UNET = {"widths": (4, 8), "blocks": (1, 1)}
+VOICE = {"window": 64, "stem": 4, "channels": 8, "mixed": 4, "dilations": (1, 2)}
+CARDS = {
+    "image": ModelCard("m", noise="gaussian:std=0-55", licence="CC0-1.0", data="drawings",
+                       training={"loss": "mse", "steps": 3, "seconds": 5}),
+    "audio": ModelCard("m", kind="audio", channels=1, rate=8000, noise="hum", level=-22.0, licence="CC0-1.0",
+                       training={"loss": "spectral", "steps": 4, "seconds": 6}),
+}  # fmt: skip
+
+
+def trained(path: Path, arch: str, net: dict, seed: int, **changed) -> Path:
+    """A model whose weights are all drawn at random: none says "nothing to do"."""
+    torch.manual_seed(seed)
+    module = nets.build(arch, net)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    card = replace(CARDS["audio" if arch == "band-mixer" else "image"], arch=arch, **changed)
+    export(module, replace(card, net=nets.config_of(module), multiple=getattr(module, "multiple", 1)), path)
+    return path
+
+
+def answer(path: Path, x: np.ndarray) -> np.ndarray:
+    return Session(path, "cpu")(x)
+
+
+def test_pictures_come_out_as_the_mean_of_what_nets_of_two_kinds_give(tmp_path):
+    paths = [trained(tmp_path / "a.onnx", "dncnn", DNCNN, 1), trained(tmp_path / "b.onnx", "unet", UNET, 2)]
+    card = average(paths, tmp_path / "c.onnx", name="c")
+    x = scene(32, 48)[None]
+    each = [answer(path, x) for path in paths]
+    assert np.abs(each[0] - each[1]).max() > 0.01
+    np.testing.assert_allclose(answer(tmp_path / "c.onnx", x), np.mean(each, axis=0), atol=1e-6)
+    cards = [ModelFile.read(path).card for path in paths]
+    assert card.to_json() == ModelFile.read(tmp_path / "c.onnx").card.to_json()
+    assert card.halo == max(one.halo for one in cards) > min(one.halo for one in cards)
+    assert card.multiple == max(one.multiple for one in cards) == 4
+    assert (card.arch, card.name, card.noise, card.licence) == ("average", "c", "gaussian:std=0-55", "CC0-1.0")
+    assert (card.training["steps"], card.training["seconds"], card.training["loss"]) == (6, 10, "mse")
+    assert [one["name"] for one in card.training["average_of"]] == ["m", "m"]
+
+
+def test_recordings_come_out_as_the_mean_and_their_spectrum_is_computed_once(tmp_path):
+    deeper = {**VOICE, "dilations": (1, 2, 4)}
+    paths = [
+        trained(tmp_path / "a.onnx", "band-mixer", VOICE, 1),
+        trained(tmp_path / "b.onnx", "band-mixer", deeper, 2),
+    ]
+    card = average(paths, tmp_path / "c.onnx", name="c")
+    x = np.random.default_rng(0).normal(0, 0.1, (1, 2, 64 * 32)).astype(np.float32)
+    each = [answer(path, x) for path in paths]
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    np.testing.assert_allclose(answer(tmp_path / "c.onnx", x), np.mean(each, axis=0), atol=1e-6)
+    assert card.halo == ModelFile.read(paths[1]).card.halo > ModelFile.read(paths[0]).card.halo
+    tables = [tensor.name for tensor in onnx.load(tmp_path / "c.onnx").graph.initializer if "basis" in tensor.name]
+    assert len(tables) == 2, "one there, one back"
+
+
+def test_what_differs_on_the_cards_is_kept_side_by_side(tmp_path):
+    one = trained(tmp_path / "a.onnx", "dncnn", DNCNN, 1)
+    other = trained(tmp_path / "b.onnx", "dncnn", DNCNN, 2, noise="camera", licence="MIT", data="birds")
+    card = average([one, other], tmp_path / "c.onnx", name="c")
+    assert (card.noise, card.licence, card.data) == (
+        "(gaussian:std=0-55)|(camera)", "CC0-1.0 AND MIT", "drawings; birds",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"rate": 16_000}, "rate is 16000, and that of .*a.onnx is 8000"),
+        ({"level": None}, "level is None, and that of .*a.onnx is -22.0"),
+        ({"training": {}}, "'loss'"),
+    ],
+)
+def test_models_that_do_not_fit_are_refused(tmp_path, changed, reason):
+    one = trained(tmp_path / "a.onnx", "band-mixer", VOICE, 1)
+    other = trained(tmp_path / "b.onnx", "band-mixer", VOICE, 2, **changed)
+    with pytest.raises(ModelError, match=reason):
+        average([one, other], tmp_path / "c.onnx", name="c")
+    assert not (tmp_path / "c.onnx").exists()
+
+
+def test_averages_told_models_and_other_precisions_are_refused(tmp_path, sigma_model):
+    one = trained(tmp_path / "a.onnx", "dncnn", DNCNN, 1)
+    average([one, one], tmp_path / "twice.onnx", name="twice")
+    with pytest.raises(ModelError, match=r"twice.onnx is an average itself"):
+        average([one, tmp_path / "twice.onnx"], tmp_path / "c.onnx", name="c")
+    with pytest.raises(ModelError, match="told the noise level"):
+        average([sigma_model, one], tmp_path / "c.onnx", name="c")
+    write_form(onnx.load(one), ModelFile.read(one), "fp16", tmp_path / "a.fp16.onnx", "")
+    with pytest.raises(ModelError, match="its weights are fp16"):
+        average([one, tmp_path / "a.fp16.onnx"], tmp_path / "c.onnx", name="c")
+    with pytest.raises(UsageError, match=r"average cannot be built .*: nets for audio and for image"):
+        nets.build("average", {"of": [{"arch": "dncnn", "net": DNCNN}, {"arch": "band-mixer", "net": VOICE}]})
+    with pytest.raises(UsageError, match="2 to 16 nets, see denoise average; not of 0"):
+        nets.build("average", {})
+    with pytest.raises(UsageError, match="--precision int8 is for nets for pictures: unet and dncnn"):
+        rounding.rounded(nets.build("average", {"of": [{"arch": "dncnn", "net": DNCNN}] * 2}))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        {"of": [{"arch": "dncnn", "net": {"width": 10**9}}] * 2},
+        {"of": [{"arch": "dncnn", "net": DNCNN}] * 100},
+        {"of": [{"arch": "average", "net": {"of": [{"arch": "dncnn", "net": DNCNN}] * 2}}] * 2},
+        {"of": [{"arch": "dncnn"}] * 2},
+        {"of": [{"arch": 3, "net": {}}] * 2},
+        {"of": [{"arch": "dncnn", "net": [4]}] * 2},
+        {"of": 7},
+        {"of": [7, 8]},
+        {"of": {"arch": "dncnn", "net": DNCNN}},
+    ],
+)
+def test_what_a_hostile_card_says_of_its_nets_is_not_built(tmp_path, net):
+    path = trained(tmp_path / "a.onnx", "dncnn", DNCNN, 1)
+    file = ModelFile.read(path)
+    write_form(onnx.load(path), replace(file, card=replace(file.card, arch="average", net=net)), "float", path, "")
+    with pytest.raises(ModelError, match=r"a.onnx: not a checkpoint of a net"):
+        checkpoint.described(path)
+
+
+# --- On the command line ----------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_an_average_is_written_run_and_trained_on(tmp_path, capsys):
+    for n in range(4):
+        write_png(tmp_path / "clean" / f"{n}.png", scene(40, 40, seed=n))
+    a, b = (trained(tmp_path / f"{name}.onnx", "dncnn", DNCNN, seed) for name, seed in (("a", 1), ("b", 2)))
+    out = tmp_path / "mean.onnx"
+    assert run("average", a, b, "-o", out) == 0
+    assert "mean.onnx: the mean of 2 models" in capsys.readouterr().err
+    assert run("average", a, b, "-o", out) == 2
+    assert "exists already; --overwrite replaces it" in capsys.readouterr().err
+    assert run("average", a, "-o", tmp_path / "other.onnx") == 2
+    assert "two models or more" in capsys.readouterr().err
+    assert run("average", a, b, "-o", a, "--overwrite") == 2
+    assert run("run", tmp_path / "clean" / "0.png", "-m", out, "-o", tmp_path / "0.png") == 0
+
+    line = ["train", tmp_path / "clean", "--init", out, "-o", tmp_path / "on.onnx", "--optimiser", "sgd", "-q",
+            "--threads", 1, "-b", 2, "--patch", 16, "--ema", 0, "--lr", 0.01]  # fmt: skip
+    assert run(*line, "--steps", 2) == 0
+    assert run(*line, "--steps", 3, "--resume") == 0
+    card = ModelFile.read(tmp_path / "on.onnx").card
+    assert (card.arch, card.training["steps"], card.training["loss"]) == ("average", 3, "mse")
+    before, after = ({t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+                     for path in (out, tmp_path / "on.onnx"))  # fmt: skip
+    for net in range(2):
+        moved = [name for name in before if name.startswith(f"nets.{net}.") and name.endswith("weight")
+                 and not np.array_equal(before[name], after[name])]  # fmt: skip
+        assert moved, f"net {net} has learnt nothing"
+
+
+def test_a_recipe_may_be_the_average_of_others(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for n in range(4):
+        (tmp_path / "clean").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "clean" / f"{n}.wav", rng.normal(0, 0.1, 12_000), 8000)
+    options = {"kind": "audio", "arch": "band-mixer", "loss": "spectral", "batch_size": 2, "patch": 1024,
+               "net": ["window=64", "stem=4", "channels=8", "mixed=4", "dilations=1,2"], "rate": 8000}  # fmt: skip
+    monkeypatch.setitem(recipes.RECIPES, "one", recipes.Recipe("one", options, ({"steps": 2}, {"steps": 1})))
+    monkeypatch.setitem(recipes.RECIPES, "two", recipes.Recipe("two", {**options, "steps": 4, "seed": 9}))
+    both = recipes.Recipe("both", {"kind": "audio"}, average_of=("one", "two"))
+    monkeypatch.setitem(recipes.RECIPES, "both", both)
+    out = tmp_path / "m.onnx"
+    line = ["train", tmp_path / "clean", "-o", out, "--recipe", "both", "--threads", 1, "-q"]
+    assert run(*line) == 0
+    card = ModelFile.read(out).card
+    trainings = card.training["average_of"]
+    assert [(t["recipe"], t["steps"], t["seed"]) for t in trainings] == [("one", 1, 0), ("two", 4, 9)]
+    assert ModelFile.read(tmp_path / "m.one.1.onnx").card.training["recipe"] == "one, stage 1"
+
+    # What is there is not trained again; what stands in the way of any of them is told before the first.
+    written = [tmp_path / name for name in ("m.one.onnx", "m.two.onnx")]
+    stamps = [path.stat().st_mtime_ns for path in written]
+    out.unlink()
+    assert run(*line, "--resume") == 0
+    assert [path.stat().st_mtime_ns for path in written] == stamps
+    assert ModelFile.read(out).card.training["average_of"] == trainings
+    (tmp_path / "n.two.sheet.png").write_bytes(b"mine")
+    assert run("train", tmp_path / "clean", "-o", tmp_path / "n.onnx", "--recipe", "both", "-q") == 2
+    assert "n.two.sheet.png exists already" in capsys.readouterr().err
+    assert not (tmp_path / "n.one.1.ckpt").exists()

@@ -2,8 +2,9 @@
 
 A model that looks for noise finds some in every recording: the room of a good one, breath, the sharp end of an s.
 What lies that far below the voice is not heard beside it, so most of it may stay, and with it what was voice after
-all; what is louder goes as far as always. The voice is measured over all that was heard so far, the noise over the
-last and the next half second, so that a bark in a quiet room goes down like one on a street.
+all; what is louder goes as far as always. The voice is measured over all that was heard so far, or over a segment
+where it is louder; the noise over the last and the next half second, so that a bark in a quiet room goes down like
+one on a street.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class Gentle:
 
     def left(self, x: np.ndarray, y: np.ndarray, core: slice) -> np.ndarray:
         """Input and output of a segment with its context, (C, N) -> (n,) float32 in [0, 1] for its core."""
-        self._meter.add(np.ascontiguousarray(y[:, core])[:, :, None])
-        voice = self._meter.level(VOICE)
+        block, alone = np.ascontiguousarray(y[:, core])[:, :, None], LevelMeter(self._rate)
+        self._meter.add(block)
+        alone.add(block)
+        voice = max(meter.level(VOICE) for meter in (self._meter, alone))
         before = voice if self._voice is None else self._voice
         self._voice = None if voice == LOWEST else voice  # silence before the first word is no level to glide from
         frames = frame_count(x.shape[1], self._rate)

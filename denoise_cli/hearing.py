@@ -1,7 +1,8 @@
 """At what level a model hears a recording: near the one that its card names, whatever the recorder was set to.
 
 A net that was trained on voices of some levels does worse on fainter and on louder ones, so a recording is brought
-near the middle of them, and its output back. The gain is by all that was heard so far and follows in leaps: every
+near the middle of them, and its output back. The gain is by all that was heard so far, or by the segment itself
+where that is louder: before the first word nobody has spoken. Pauses do not count. It follows in leaps: every
 change is a seam, and what a model makes of two near levels is all but the same.
 """
 
@@ -21,12 +22,14 @@ class Hearing:
 
     def __init__(self, rate: int, level: float):
         """`level` is the card's, in dB of full scale."""
-        self._meter, self._level, self._gain = LevelMeter(rate), level, 0.0
+        self._rate, self._meter, self._level, self._gain = rate, LevelMeter(rate), level, 0.0
 
     def gain(self, core: np.ndarray) -> float:
         """The factor for the next segment, whose core is (C, n)."""
-        self._meter.add(np.ascontiguousarray(core)[:, :, None])
-        if (heard := self._meter.level(LOUD)) > LOWEST:
+        block, alone = np.ascontiguousarray(core)[:, :, None], LevelMeter(self._rate)
+        self._meter.add(block)
+        alone.add(block)
+        if (heard := max(meter.active_level(LOUD) for meter in (self._meter, alone))) > LOWEST:
             wanted = min(self._level - heard, MOST)
             if abs(wanted - self._gain) > LEAP:
                 self._gain = wanted

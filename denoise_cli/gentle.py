@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from denoise_cli.metrics.floor import LOWEST, LevelMeter
+from denoise_cli.metrics.floor import LOWEST, SegmentLevels
 from denoise_cli.upper_band import FRAME, energies, frame_centres, frame_count, glided, running_quantile
 
 BELOW = 44.0  # dB below the voice where noise is left alone; measured: less costs clean voices, more noisy ones
@@ -29,15 +29,13 @@ class Gentle:
     """
 
     def __init__(self, rate: int):
-        self._rate, self._meter = rate, LevelMeter(rate)
+        self._rate, self._kept = rate, SegmentLevels(rate)
         self._voice: float | None = None  # dB of full scale, up to the last segment
 
     def left(self, x: np.ndarray, y: np.ndarray, core: slice) -> np.ndarray:
         """Input and output of a segment with its context, (C, N) -> (n,) float32 in [0, 1] for its core."""
-        block, alone = np.ascontiguousarray(y[:, core])[:, :, None], LevelMeter(self._rate)
-        self._meter.add(block)
-        alone.add(block)
-        voice = max(meter.level(VOICE) for meter in (self._meter, alone))
+        self._kept.add(y[:, core])
+        voice = max(meter.level(VOICE) for meter in (self._kept.so_far, self._kept.alone))
         before = voice if self._voice is None else self._voice
         self._voice = None if voice == LOWEST else voice  # silence before the first word is no level to glide from
         frames = frame_count(x.shape[1], self._rate)

@@ -1,8 +1,8 @@
 """At what level a model hears a recording: near the one that its card names, whatever the recorder was set to.
 
 A net that was trained on voices of some levels does worse on fainter and on louder ones, so a recording is brought
-near the middle of them, and its output back. The gain is by all that was heard so far, or by the segment itself
-where that is louder: before the first word nobody has spoken. Pauses do not count. It follows in leaps: every
+near the middle of them, and its output back. The gain is by all that was heard so far, or by a segment alone
+where a second of that, or more, stands out: before the first word nobody has spoken. It follows in leaps: every
 change is a seam, and what a model makes of two near levels is all but the same.
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from denoise_cli.metrics.floor import LOWEST, LevelMeter
+from denoise_cli.metrics.floor import LOWEST, SegmentLevels
 
 LOUD = 0.9  # of the frames lie below what counts as the level of a recording
+WORDS = 1.0  # seconds of a segment that must be as loud to count as a voice: a door that slams is over sooner
+STANDS_OUT = 10.0  # dB above all that was heard so far
 LEAP = 3.0  # dB; a smaller change is not worth a seam
 MOST = 40.0  # dB up: beyond it there is nothing but noise
 
@@ -22,14 +24,16 @@ class Hearing:
 
     def __init__(self, rate: int, level: float):
         """`level` is the card's, in dB of full scale."""
-        self._rate, self._meter, self._level, self._gain = rate, LevelMeter(rate), level, 0.0
+        self._rate, self._heard, self._level, self._gain = rate, SegmentLevels(rate), level, 0.0
 
     def gain(self, core: np.ndarray) -> float:
         """The factor for the next segment, whose core is (C, n)."""
-        block, alone = np.ascontiguousarray(core)[:, :, None], LevelMeter(self._rate)
-        self._meter.add(block)
-        alone.add(block)
-        if (heard := max(meter.active_level(LOUD) for meter in (self._meter, alone))) > LOWEST:
+        self._heard.add(core)
+        heard = self._heard.so_far.level(LOUD)
+        words = self._heard.alone.level(max(LOUD, 1 - WORDS * self._rate / max(1, core.shape[1])))
+        if words > heard + STANDS_OUT:
+            heard = words
+        if heard > LOWEST:
             wanted = min(self._level - heard, MOST)
             if abs(wanted - self._gain) > LEAP:
                 self._gain = wanted

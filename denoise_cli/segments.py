@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from denoise_cli import upper_band
+from denoise_cli import treble, upper_band
 from denoise_cli.gentle import Gentle
 from denoise_cli.hearing import Hearing
 from denoise_cli.session import Session
@@ -137,6 +137,9 @@ class _Segment:
         for tile in self.tiles:
             tile.done.result()
         self.tiles.clear()
+        if gentle and options.atten_lim is None:
+            for group in self.groups:
+                self.said[group] = treble.spared(self.heard[group], self.said[group], self.plan.model_rate)
         whole = upper_band.restored(self.x, self.heard, self.said, self.plan.rate, self.plan.model_rate)
         y = whole[:, self.keep]
         strength: float | np.ndarray = options.strength

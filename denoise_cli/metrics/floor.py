@@ -8,8 +8,6 @@ FRAME = 0.05  # seconds: shorter than the gaps between words, longer than the pe
 QUIETEST = 0.1  # the share of the frames that lies below what counts as the floor
 LOWEST = -120.0  # dB of full scale: what digital silence reads as
 STEP = 0.1  # dB, resolution of the histogram
-ACTIVE = 30.0  # dB below what is loud begins what counts as a pause; speech has most of its frames within that
-SHORT = 0.02  # the share of the frames that may be louder than what is loud: a door, a click
 BLANKS = 0.25  # share of frames without a single step in them from which a recording counts as silent between words
 
 
@@ -61,15 +59,6 @@ class LevelMeter:
             return LOWEST
         return round(LOWEST + STEP * int(np.searchsorted(np.cumsum(self._counts), share * heard)), 1)
 
-    def active_level(self, share: float) -> float:
-        """The same of the frames within `ACTIVE` dB of the loud ones: pauses, however long, do not count."""
-        heard = int(self._counts.sum())
-        if heard == 0:
-            return LOWEST
-        lowest = max(0, int(np.searchsorted(np.cumsum(self._counts), (1 - SHORT) * heard)) - round(ACTIVE / STEP))
-        active = np.cumsum(self._counts[lowest:])
-        return round(LOWEST + STEP * (lowest + int(np.searchsorted(active, share * active[-1]))), 1)
-
     def _count(self, frames: np.ndarray) -> None:
         """(C, N, L) -> one more in the histogram for each of the N frames that holds a sound."""
         # A mean in float64 is that of a constant frame to the bit; what is left after it float32 holds well.
@@ -80,6 +69,21 @@ class LevelMeter:
         decibels = 10 * np.log10(np.maximum(heard, 10 ** (LOWEST / 10)))
         places = np.rint((np.minimum(decibels, 0) - LOWEST) / STEP).astype(np.intp)
         self._counts += np.bincount(places, minlength=len(self._counts))
+
+
+class SegmentLevels:
+    """The levels of a recording that comes in segments: of all that was heard so far, and of the last one alone."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self.so_far, self.alone = LevelMeter(rate), LevelMeter(rate)
+
+    def add(self, segment: np.ndarray) -> None:
+        """Take the next (C, n)."""
+        block = np.ascontiguousarray(segment)[:, :, None]
+        self.alone = LevelMeter(self._rate)
+        for meter in (self.so_far, self.alone):
+            meter.add(block)
 
 
 def noise_level(x: np.ndarray, rate: int) -> float:

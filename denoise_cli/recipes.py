@@ -149,16 +149,17 @@ RECIPES: dict[str, Recipe] = {
          {"max_time": "115m", "lr": 5e-3, "loss": "perceptual", "seed": 9}),
     ),
     "speech-fast": Recipe(
-        "models/speech-fast.onnx: a third of the cost; 268 minutes on one core; give it --noise-dir",
+        "models/speech-fast.onnx: a quarter of the cost; 380 minutes on one core; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "optimiser": "muon", "batch_size": 4, "patch": 65536,
          "net": ["channels=32", "mixed=32", "stem=12", "dilations=1,2,4,8,16,32"]},
         ({"max_time": "70m", "lr": 7e-3, "loss": "spectral", "seed": 1},
          {"max_time": "100m", "lr": 6e-3, "loss": "perceptual", "seed": 2},
-         # As it was run: only from here on voices made brighter (mixing.py). The last two with --amp, on a
+         # As it was run: only from here on voices made brighter (mixing.py). The two after that with --amp, on a
          # processor with bfloat16.
          {"max_time": "21m", "lr": 3e-3, "loss": "perceptual", "seed": 7},
          {"max_time": "57m", "lr": 5e-3, "loss": "perceptual", "seed": 10},
-         {"max_time": "20m", "lr": 2.5e-3, "loss": "perceptual", "seed": 12}),
+         {"max_time": "20m", "lr": 2.5e-3, "loss": "perceptual", "seed": 12},
+         {"max_time": "112m", "lr": 5e-3, "loss": "perceptual", "seed": 14}),
     ),
 }  # fmt: skip
 

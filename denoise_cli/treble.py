@@ -26,15 +26,13 @@ def spared(heard: np.ndarray, said: np.ndarray, rate: int) -> np.ndarray:
     """What a model heard and said, (C, n) of channels that go together -> (C, n), with the treble back."""
     if rate <= BELOW:
         return said
-    length, frames = heard.shape[1], frame_count(heard.shape[1], rate)
-    low = resampled(resampled(np.concatenate([heard - said, said]), rate, BELOW), BELOW, rate)[:, :length]
-    taken, kept = low[: len(said)], low[len(said) :]
-    high = heard - said - taken
+    length, frames, taken = heard.shape[1], frame_count(heard.shape[1], rate), heard - said
+    low = resampled(np.concatenate([taken, said]), rate, BELOW)
+    high = taken - resampled(low[: len(taken)], BELOW, rate)[:, :length]
+    treble = energies(high, rate, frames).sum(0, keepdims=True) + 1e-12
     # First differences of samples: rumble, which no voice has, weighs little.
-    treble, bass, voice = (
-        energies(v, rate, frames).sum(0, keepdims=True) + 1e-12
-        for v in (high, np.diff(taken, prepend=0), np.diff(kept, prepend=0))
-    )
+    both = energies(np.diff(low, prepend=0), BELOW, frames) + 1e-12
+    bass, voice = both[: len(taken)].sum(0, keepdims=True), both[len(taken) :].sum(0, keepdims=True)
     rise = np.maximum(1, bass / running_quantile(bass, FLOOR))
     share = np.sqrt(np.minimum(1, ABOVE * running_quantile(treble, FLOOR) * rise / treble))
     voiced = sliding_window_view(np.pad(voice > VOICE * bass, ((0, 0), (NEAR, NEAR))), 2 * NEAR + 1, axis=1)

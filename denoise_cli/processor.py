@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 from pathlib import Path
+from typing import Any
 
 # Sums of four products of bytes in one instruction: Intel since Ice Lake, AMD since Zen 4, ARM since 8.2.
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}
@@ -21,6 +22,12 @@ def multiplies_bytes(cpuinfo: Path = _CPUINFO) -> bool:
     if platform.system() == "Darwin":
         return platform.machine() == "arm64"
     return not DOT_PRODUCTS.isdisjoint(_flags(cpuinfo))
+
+
+def add_bytes_exactly(options: Any) -> None:
+    """Let a session with these onnxruntime.SessionOptions not overflow where `multiplies_bytes` says no."""
+    if not multiplies_bytes():
+        options.add_session_config_entry("session.x64quantprecision", "1")
 
 
 @functools.cache

@@ -93,8 +93,7 @@ class Session:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # errors come as exceptions; nothing is printed beside them
         options.enable_mem_pattern = False  # tiles differ in shape; a plan for each would be kept
-        if not processor.multiplies_bytes():  # as is, int8 is added up in 16 bits there, where it overflows
-            options.add_session_config_entry("session.x64quantprecision", "1")
+        processor.add_bytes_exactly(options)
         options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked
         try:
             session = self._runtime.InferenceSession(data, options, providers=providers)

@@ -59,6 +59,19 @@ def test_integers_give_nearly_what_floats_give(folder):
     assert 0 < error < 0.1 * change
 
 
+def test_onnxruntime_is_told_where_bytes_overflow(folder, monkeypatch):
+    import onnxruntime
+
+    told, add = [], onnxruntime.SessionOptions.add_session_config_entry
+    monkeypatch.setattr(onnxruntime.SessionOptions, "add_session_config_entry",
+                        lambda self, key, value: (told.append(key), add(self, key, value)))  # fmt: skip
+    for fast in (True, False):
+        told.clear()
+        monkeypatch.setattr(processor, "multiplies_bytes", lambda fast=fast: fast)
+        Session(folder / "model.int8.onnx", "cpu")
+        assert ("session.x64quantprecision" in told) is not fast
+
+
 def test_bytes_do_not_overflow_on_any_processor(tmp_path):
     """Pairs of products that are added up in 16 bits, as x86 does without VNNI, fall short by half."""
     torch = pytest.importorskip("torch")

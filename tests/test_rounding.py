@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import scene, write_png
 
-from denoise_cli import nets, processor
+from denoise_cli import nets
 from denoise_cli.card import ModelCard
 from denoise_cli.cli import main
 from denoise_cli.errors import UsageError
@@ -102,7 +102,6 @@ def test_ranges_follow_the_batches_and_hold_in_use():
     assert rounding_.range == pytest.approx((-1.0, 1 + 10 * rounding.FOLLOW))
 
 
-@pytest.mark.skipif(not processor.multiplies_bytes(), reason="this processor overflows where it multiplies bytes")
 def test_onnxruntime_rounds_as_torch_does(tmp_path):
     net = rounding.rounded(fresh())
     for step in range(10):

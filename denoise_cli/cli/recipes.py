@@ -88,6 +88,7 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     output, init = values["output"], values["init"]
     if values["recipe"] is None or STAGE in context.meta:
         return init
+    _clear(context, values)
     _, *paths = outputs(context, output, values["recipe"])
     for number, (path, stage) in enumerate(zip(paths, recipes.stages(values["recipe"]), strict=False), 1):
         if not (values["resume"] and path.exists()):
@@ -100,6 +101,39 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     return init
 
 
+def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: bool) -> None:
+    """Raise what `check_output` does for every file that a training by a recipe writes, before any is.
+
+    An average stands alone. Where the models that it is made of are on their way, --resume writes it anew.
+    """
+    from denoise_cli import recipes
+    from denoise_cli.errors import UsageError
+    from denoise_cli.train.paths import Paths, check_output
+
+    name, resume, overwrite = values["recipe"], values["resume"], values["overwrite"]
+    last, *others = outputs(context, values["output"], name)
+    average = name is not None and STAGE not in context.meta and bool(recipes.find(name).average_of)
+    if average and values["init"] is not None:
+        raise UsageError(f"--init: {name} is the average of models that each have a beginning of their own")
+    begun = average and any(path.exists() or Paths(path).checkpoint.exists() for path in others)
+    if average and resume and overwrite:
+        check_output(last, resume, overwrite)  # which refuses both
+    check_output(last, resume and not average, overwrite or (resume and begun), sheet=sheet, alone=average)
+    for path in others:
+        check_output(path, resume, overwrite, sheet=sheet)
+
+
+def _clear(context: typer.Context, values: Mapping[str, Any]) -> None:
+    """Under --overwrite, take away what --resume would take for finished, should this end before it is replaced."""
+    from denoise_cli.train.paths import Paths
+
+    if values["overwrite"]:
+        _, *others = outputs(context, values["output"], values["recipe"])
+        for path in others:
+            path.unlink(missing_ok=True)
+            Paths(path).checkpoint.unlink(missing_ok=True)
+
+
 def averages(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> bool:
     """Train every model that a recipe is the average of, and write the average; False where it is of none.
 
@@ -110,6 +144,8 @@ def averages(context: typer.Context, train: Callable[..., None], values: Mapping
 
     name, output = values["recipe"], values["output"]
     parts = recipes.find(name).average_of if name is not None else ()
+    if parts:
+        _clear(context, values)
     for part in parts:
         path = _part(output, part)
         if not (values["resume"] and path.exists()):

@@ -181,10 +181,9 @@ def train(
     from denoise_cli.errors import BackendError, UsageError
     from denoise_cli.media import arrays
     from denoise_cli.media.layout import TABULAR, is_table
-    from denoise_cli.train.paths import check_output
 
-    for path in recipes.outputs(context, output, recipe):  # before torch is loaded, or a million files listed
-        check_output(path, resume, overwrite, sheet=kind.value not in TABULAR)
+    # Before torch is loaded, or a million files listed.
+    recipes.check_outputs(context, values, sheet=kind.value not in TABULAR)
     if recipes.averages(context, train, values):
         return
     if kind is Kind.image and is_table(clean) and not arrays.is_named(clean):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -43,7 +44,9 @@ def build(arch: str, config: Mapping[str, Any]) -> nn.Module:
     try:
         return net(net.Config(**values))
     except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
-        raise UsageError(f"{arch} cannot be built with {values}: {str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"{arch} cannot be built with {reprlib.repr(values)}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:

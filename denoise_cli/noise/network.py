@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from denoise_cli import processor
 from denoise_cli.errors import BackendError, ModelError
 
 MISSING = 'a look inside a model needs onnx; run: pip install "denoise-cli[train]"'
@@ -108,6 +109,7 @@ def open_bytes(data: bytes) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.enable_mem_pattern = False
+    processor.add_bytes_exactly(options)
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from denoise_cli import nets
+from denoise_cli import __version__, nets
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import ModelError
 from denoise_cli.media.layout import TABULAR
@@ -21,11 +21,13 @@ ALIKE = ("kind", "channels", "rate", "level", "columns")  # fields of the cards
 def average(models: Sequence[Path], output: Path, *, name: str, command: str = "") -> ModelCard:
     """Write one model that gives the mean of what `models`, two or more, give; returns its card.
 
-    It can be trained on like any other. Raises ModelError for what is no float model of ours, or takes other files
+    It can be trained on like any other, with the noise and the loss of the first. Raises ModelError for what is no float model of ours, or takes other files
     than the first one does.
     """
     files = [ModelFile.read(path) for path in models]
     cards = [file.card for file in files]
+    if len({file.fingerprint for file in files}) < len(files):
+        raise ModelError("two of the models are the same")
     for path, card in zip(models, cards, strict=True):
         if card.arch == "average":
             raise ModelError(f"{path} is an average itself: give the models that it was made of")
@@ -44,9 +46,9 @@ def average(models: Sequence[Path], output: Path, *, name: str, command: str = "
         checkpoint.initialise(member, path)
     card = dataclasses.replace(
         cards[0], name=name, multiple=net.multiple, latent=0, latent_stride=1, arch="average",
-        net=nets.config_of(net), command=command, noise=_noise(cards), data=_listed(card.data for card in cards),
-        licence=_listed((card.licence for card in cards), " AND "), training=_training(files), metrics={},
-        anomaly={},
+        net=nets.config_of(net), command=command, data=_listed(card.data for card in cards),
+        licence=_listed((card.licence for card in cards), " AND "), training=_training(cards), metrics={},
+        anomaly={}, created_with=f"denoise {__version__}",
     )  # fmt: skip
     return export(net, card, output)[0]
 
@@ -56,19 +58,12 @@ def _listed(texts: Iterable[str], between: str = "; ") -> str:
     return between.join(dict.fromkeys(text for text in texts if text))
 
 
-def _noise(cards: Sequence[ModelCard]) -> str:
-    """What any of them was trained with; as a spec, but for recordings, whose noise has none."""
-    different = list(dict.fromkeys(card.noise for card in cards))
-    if len(different) == 1 or cards[0].kind == "audio":
-        return _listed(different)
-    return "|".join(f"({noise})" for noise in different)
-
-
-def _training(files: Sequence[ModelFile]) -> dict[str, Any]:
+def _training(cards: Sequence[ModelCard]) -> dict[str, Any]:
     """All steps and seconds, the loss that a training would go on with, and what was averaged."""
-    each = [{"name": file.card.name, "command": file.card.command, **file.card.training} for file in files]
-    sums = {key: sum(n for one in each if isinstance(n := one.get(key), int | float)) for key in _SUMS}
+    each = [{**card.training, "name": card.name, "noise": card.noise, "command": card.command} for card in cards]
+    sums = {key: sum(n for one in each if _sane(n := one.get(key))) for key in ("steps", "seconds")}
     return {"loss": each[0]["loss"], **sums, "average_of": each}
 
 
-_SUMS = ("steps", "seconds")
+def _sane(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < 1e15  # a card may say anything

@@ -85,7 +85,8 @@ def described(path: Path) -> dict[str, Any]:
     with refusing(path, "a net"):
         kept = {key: typed(about, key, kind) for key, kind in _KEPT.items()}
         numbers = list(_numbers(kept["net"]))
-        if len(numbers) > MOST_NUMBERS or not all(isinstance(n, int) and abs(n) <= LARGEST for n in numbers):
+        most = MOST_NUMBERS * (nets.average.MOST if kept["arch"] == "average" else 1)
+        if len(numbers) > most or not all(isinstance(n, int) and abs(n) <= LARGEST for n in numbers):
             raise ValueError(f"its net is {reprlib.repr(kept['net'])}")
         try:
             if kept["noise"]:

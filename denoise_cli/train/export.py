@@ -14,10 +14,12 @@ import onnxruntime
 import torch
 from torch import nn
 
+from denoise_cli import processor
 from denoise_cli.card import LATENT, METADATA_KEY, UNTOLD, ModelCard
 from denoise_cli.errors import TrainingError
 from denoise_cli.media.files import Replacing
 from denoise_cli.media.layout import TABULAR
+from denoise_cli.model_file import ModelFile
 
 TOLERANCE = 1e-4  # largest allowed difference between torch and onnxruntime, in units of the signal; tables: of std
 
@@ -39,8 +41,10 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
         raise TrainingError(
             f"export: onnxruntime differs from torch by {difference:.2e}, more than {TOLERANCE:.0e}"
         )
+    written = model.SerializeToString()
+    ModelFile.parse(written, path)  # what could not be opened afterwards is not written
     with Replacing(path) as target:
-        target.file.write(model.SerializeToString())
+        target.file.write(written)
         target.commit()
     return card, difference
 
@@ -108,6 +112,7 @@ def parity(net: nn.Module, model: onnx.ModelProto, card: ModelCard) -> float:
     """The largest difference between torch and onnxruntime on a noisy example, in units of the signal."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    processor.add_bytes_exactly(options)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feed, unit = example(card)
     with torch.no_grad():

@@ -36,10 +36,10 @@ class Paths:
         return [self.model, self.checkpoint, self.curve, self.sheet]
 
 
-def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = True) -> None:
+def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = True, alone: bool = False) -> None:
     """Raise UsageError or RefusedError where a training cannot write `output` and what stands beside it.
 
-    `sheet` is whether its kind has one.
+    `sheet` is whether its kind has one; `alone`, whether nothing stands beside it.
     """
     paths = Paths(output)
     if output.suffix != ".onnx":
@@ -48,7 +48,7 @@ def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = T
         raise UsageError(f"-o {printable(output)}: too long a name for what stands beside the model")
     if overwrite and resume:
         raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
-    written = [path for path in paths.all if sheet or path != paths.sheet]
+    written = [path for path in paths.all if sheet or path != paths.sheet] if not alone else [paths.model]
     files.check_writable(written)
     if overwrite or (resume and paths.checkpoint.exists()):
         return

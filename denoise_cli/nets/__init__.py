@@ -44,9 +44,8 @@ def build(arch: str, config: Mapping[str, Any]) -> nn.Module:
     try:
         return net(net.Config(**values))
     except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
-        raise UsageError(
-            f"{arch} cannot be built with {reprlib.repr(values)}: {str(error).splitlines()[0]}"
-        ) from None
+        reason, shown = str(error).splitlines()[0], reprlib.repr(values)
+        raise UsageError(f"{arch} cannot be built with {shown}: {reason}") from None
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:

@@ -21,8 +21,8 @@ ALIKE = ("kind", "channels", "rate", "level", "columns")  # fields of the cards
 def average(models: Sequence[Path], output: Path, *, name: str, command: str = "") -> ModelCard:
     """Write one model that gives the mean of what `models`, two or more, give; returns its card.
 
-    It can be trained on like any other, with the noise and the loss of the first. Raises ModelError for what is no float model of ours, or takes other files
-    than the first one does.
+    It can be trained on like any other, with the noise and the loss of the first. Raises ModelError for what is no
+    float model of ours, takes other files than the first one does, or is there twice.
     """
     files = [ModelFile.read(path) for path in models]
     cards = [file.card for file in files]
@@ -61,9 +61,10 @@ def _listed(texts: Iterable[str], between: str = "; ") -> str:
 def _training(cards: Sequence[ModelCard]) -> dict[str, Any]:
     """All steps and seconds, the loss that a training would go on with, and what was averaged."""
     each = [{**card.training, "name": card.name, "noise": card.noise, "command": card.command} for card in cards]
-    sums = {key: sum(n for one in each if _sane(n := one.get(key))) for key in ("steps", "seconds")}
+    sums = {key: sum(_sane(one.get(key)) for one in each) for key in ("steps", "seconds")}
     return {"loss": each[0]["loss"], **sums, "average_of": each}
 
 
-def _sane(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value < 1e15  # a card may say anything
+def _sane(value: Any) -> float:
+    """A number of a card, which may say anything."""
+    return value if isinstance(value, int | float) and 0 <= value < 1e15 else 0

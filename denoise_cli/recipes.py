@@ -149,7 +149,7 @@ RECIPES: dict[str, Recipe] = {
          {"max_time": "115m", "lr": 5e-3, "loss": "perceptual", "seed": 9}),
     ),
     "speech-fast": Recipe(
-        "models/speech-fast.onnx: a quarter of the cost; 380 minutes on one core; give it --noise-dir",
+        "models/speech-fast.onnx: a third of the cost; 380 minutes on one core; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "optimiser": "muon", "batch_size": 4, "patch": 65536,
          "net": ["channels=32", "mixed=32", "stem=12", "dilations=1,2,4,8,16,32"]},
         ({"max_time": "70m", "lr": 7e-3, "loss": "spectral", "seed": 1},

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from denoise_cli.segments import MARGIN
 from denoise_cli.treble import spared
+from denoise_cli.upper_band import SPAN
 
 RATE = 16_000
 TIME = np.arange(4 * RATE) / RATE
@@ -64,6 +66,17 @@ def test_bursts_without_a_voice_stay_away():
 def test_steady_hiss_and_nothing_taken_change_nothing(taken):
     returned = back(VOWELS + taken * HISS, VOWELS)
     assert np.abs(returned).max() < 2e-4
+
+
+def test_a_segment_with_its_context_gives_what_the_whole_gives():
+    heard, said = (v[None].astype(np.float32) for v in (VOWELS + SIBILANTS + HISS, VOWELS))
+    whole = spared(heard, said, RATE)
+    context = -(-round((SPAN + MARGIN) * RATE) // 256) * 256
+    core = slice(6 * 256 + context, 120 * 256)
+    around = slice(core.start - context, core.stop + context)
+    part = spared(heard[:, around], said[:, around], RATE)[:, context : context + core.stop - core.start]
+    assert np.abs(whole[:, core] - said[:, core]).max() > 0.05
+    np.testing.assert_allclose(part, whole[:, core], atol=1e-5)
 
 
 def test_channels_that_go_together_get_the_same_share():

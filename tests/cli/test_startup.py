@@ -93,7 +93,9 @@ def commands() -> dict[str, object]:
     return typer.main.get_command(app).commands
 
 
-COMMANDS = ["corrupt", "decode", "denoise", "encode", "eval", "propagate", "quantise", "quantize", "run", "train"]
+COMMANDS = [
+    "average", "corrupt", "decode", "denoise", "encode", "eval", "propagate", "quantise", "quantize", "run", "train",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -94,7 +94,8 @@ def commands() -> dict[str, object]:
 
 
 COMMANDS = [
-    "average", "corrupt", "decode", "denoise", "encode", "eval", "propagate", "quantise", "quantize", "run", "train",
+    "average", "corrupt", "decode", "denoise", "encode", "eval",
+    "propagate", "quantise", "quantize", "run", "train",
 ]  # fmt: skip
 
 

@@ -108,8 +108,9 @@ def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: b
     """
     from denoise_cli import recipes
     from denoise_cli.errors import UsageError
-    from denoise_cli.train.paths import Paths, check_output
+    from denoise_cli.train.paths import Paths, check_name, check_output
 
+    check_name(values["output"])
     name, resume, overwrite = values["recipe"], values["resume"], values["overwrite"]
     last, *others = outputs(context, values["output"], name)
     average = name is not None and STAGE not in context.meta and bool(recipes.find(name).average_of)

@@ -36,16 +36,21 @@ class Paths:
         return [self.model, self.checkpoint, self.curve, self.sheet]
 
 
+def check_name(output: Path) -> None:
+    """Raise UsageError where `output` cannot be the name of a model with what stands beside it."""
+    if output.suffix != ".onnx":
+        raise UsageError(f"-o {output}: a model is an .onnx file")
+    if max(len(os.fsencode(path.name)) for path in Paths(output).all) > LONGEST_NAME:
+        raise UsageError(f"-o {printable(output)}: too long a name for what stands beside the model")
+
+
 def check_output(output: Path, resume: bool, overwrite: bool, *, sheet: bool = True, alone: bool = False) -> None:
     """Raise UsageError or RefusedError where a training cannot write `output` and what stands beside it.
 
     `sheet` is whether its kind has one; `alone`, whether nothing stands beside it.
     """
     paths = Paths(output)
-    if output.suffix != ".onnx":
-        raise UsageError(f"-o {output}: a model is an .onnx file")
-    if max(len(os.fsencode(path.name)) for path in paths.all) > LONGEST_NAME:
-        raise UsageError(f"-o {printable(output)}: too long a name for what stands beside the model")
+    check_name(output)
     if overwrite and resume:
         raise UsageError("--resume goes on and --overwrite starts anew: give one of them")
     written = [path for path in paths.all if sheet or path != paths.sheet] if not alone else [paths.model]

@@ -24,6 +24,7 @@ TINY = {
     "dncnn": {"width": 4, "depth": 3},
     "conv-dae": {"width": 4},
     "band-mixer": {"stem": 4, "channels": 8, "mixed": 4, "dilations": (1, 2)},
+    "average": {"of": [{"arch": "dncnn", "net": {"width": 4, "depth": 3}}] * 2, "channels": 3},
 }
 node = helper.make_node
 

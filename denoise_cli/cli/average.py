@@ -11,7 +11,7 @@ import typer
 
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
-from denoise_cli.errors import BackendError, RefusedError, UsageError
+from denoise_cli.errors import BackendError, UsageError
 
 
 def average(
@@ -29,17 +29,14 @@ def average(
     other: denoise train --init OUTPUT trains all of its nets on together.
     """
     from denoise_cli import shipped
-    from denoise_cli.media.files import check_writable, keep_apart
+    from denoise_cli.media.files import keep_apart
+    from denoise_cli.train.paths import check_output
 
     if len(models) < 2:
         raise UsageError("an average is of two models or more")
-    if output.suffix != ".onnx":
-        raise UsageError(f"-o {output}: a model is an .onnx file")
     sources = [shipped.locate(model) for model in models]
     keep_apart([output], sources)
-    if output.exists() and not overwrite:
-        raise RefusedError(f"{output} exists already; --overwrite replaces it")
-    check_writable([output])
+    check_output(output, False, overwrite, parts=sources)
     write(sources, output, quiet=quiet)
 
 

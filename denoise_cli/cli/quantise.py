@@ -12,7 +12,7 @@ import typer
 
 from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
-from denoise_cli.errors import BackendError, RefusedError, UsageError
+from denoise_cli.errors import BackendError, UsageError
 
 
 class To(enum.StrEnum):
@@ -56,7 +56,8 @@ def quantise(
         raise BackendError(f'quantising needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
     from denoise_cli import shipped
-    from denoise_cli.media.files import check_writable, keep_apart
+    from denoise_cli.media.files import keep_apart
+    from denoise_cli.train.paths import check_output
 
     if to is To.int8 and clean is None:
         raise UsageError("int8 takes its ranges from pictures: denoise quantise MODEL PICTURES")
@@ -64,12 +65,8 @@ def quantise(
         raise UsageError("fp16 needs no pictures: denoise quantise MODEL --to fp16")
     target = output or Path(model).with_suffix(f".{to.value}.onnx")  # of a shipped name: in the working folder
     source = shipped.locate(model)
-    if target.suffix != ".onnx":
-        raise UsageError(f"-o {target}: a model is an .onnx file")
     keep_apart([target], [source])
-    if target.exists() and not overwrite:
-        raise RefusedError(f"{target} exists already; --overwrite replaces it")
-    check_writable([target])
+    check_output(target, False, overwrite, parts=[source])
     command = shlex.join(["denoise", *sys.argv[1:]])
     if clean is None:
         halve(source, target, command=command)

@@ -58,12 +58,21 @@ def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[
     if name is not None and STAGE not in context.meta:
         for number in range(1, len(recipes.stages(name))):
             yield output.with_suffix(f".{number}.onnx")
-        for part in recipes.find(name).average_of:
-            yield from outputs(context, _part(output, part), part)
+    for part, path in _parts(context, output, name).items():
+        yield from outputs(context, path, part)
 
 
-def _part(output: Path, name: str) -> Path:
-    return output.with_suffix(f".{name}.onnx")
+def _parts(context: typer.Context, output: Path, name: str | None) -> dict[str, Path]:
+    """The recipes that a recipe is the average of, and where their models go; empty where it is of none."""
+    from denoise_cli import recipes
+
+    of = recipes.find(name).average_of if name is not None and STAGE not in context.meta else ()
+    return {part: output.with_suffix(f".{part}.onnx") for part in of}
+
+
+def _unsaid(context: typer.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a stage that the command line does not overrule. The kind has been read with the last stage's."""
+    return {key: value for key, value in options.items() if key != "kind" and not given(context, key)}
 
 
 def title(context: typer.Context, name: str | None) -> str:
@@ -92,34 +101,25 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     _, *paths = outputs(context, output, values["recipe"])
     for number, (path, stage) in enumerate(zip(paths, recipes.stages(values["recipe"]), strict=False), 1):
         if not (values["resume"] and path.exists()):
-            # The kind is that of the last stage, and has been read with it.
-            wanted = {key: value for key, value in stage.items() if key != "kind" and not given(context, key)}
             context.meta[STAGE] = number
-            train(**{**values, **wanted, "output": path, "init": init})
+            train(**{**values, **_unsaid(context, stage), "output": path, "init": init})
             del context.meta[STAGE]
         init = Paths(path).checkpoint
     return init
 
 
 def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: bool) -> None:
-    """Raise what `check_output` does for every file that a training by a recipe writes, before any is.
-
-    An average stands alone. Where the models that it is made of are on their way, --resume writes it anew.
-    """
-    from denoise_cli import recipes
+    """Raise what `check_output` does for every file that a training by a recipe writes, before any is."""
     from denoise_cli.errors import UsageError
-    from denoise_cli.train.paths import Paths, check_name, check_output
+    from denoise_cli.train.paths import check_name, check_output
 
     check_name(values["output"])
     name, resume, overwrite = values["recipe"], values["resume"], values["overwrite"]
     last, *others = outputs(context, values["output"], name)
-    average = name is not None and STAGE not in context.meta and bool(recipes.find(name).average_of)
+    average = bool(_parts(context, last, name))
     if average and values["init"] is not None:
         raise UsageError(f"--init: {name} is the average of models that each have a beginning of their own")
-    begun = average and any(path.exists() or Paths(path).checkpoint.exists() for path in others)
-    if average and resume and overwrite:
-        check_output(last, resume, overwrite)  # which refuses both
-    check_output(last, resume and not average, overwrite or (resume and begun), sheet=sheet, alone=average)
+    check_output(last, resume, overwrite, sheet=sheet, parts=others if average else None)
     for path in others:
         check_output(path, resume, overwrite, sheet=sheet)
 
@@ -143,19 +143,16 @@ def averages(context: typer.Context, train: Callable[..., None], values: Mapping
     from denoise_cli import recipes
     from denoise_cli.cli.average import write
 
-    name, output = values["recipe"], values["output"]
-    parts = recipes.find(name).average_of if name is not None else ()
-    if parts:
-        _clear(context, values)
-    for part in parts:
-        path = _part(output, part)
+    parts = _parts(context, values["output"], values["recipe"])
+    if not parts:
+        return False
+    _clear(context, values)
+    for part, path in parts.items():
         if not (values["resume"] and path.exists()):
-            options = recipes.stages(part)[-1].items()
-            wanted = {key: value for key, value in options if key != "kind" and not given(context, key)}
-            train(**{**values, **wanted, "recipe": part, "output": path})
-    if parts:
-        write([_part(output, part) for part in parts], output, quiet=values["quiet"])
-    return bool(parts)
+            options = _unsaid(context, recipes.stages(part)[-1])
+            train(**{**values, **options, "recipe": part, "output": path})
+    write(list(parts.values()), values["output"], quiet=values["quiet"])
+    return True
 
 
 def net_options(pairs: list[str]) -> dict[str, Any]:

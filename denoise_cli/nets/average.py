@@ -42,7 +42,7 @@ class Average(nn.Module):
             raise ValueError("an average of averages")
         self.config = config
         self.nets = nn.ModuleList(build(part["arch"], part["net"]) for part in config.of)
-        if any(getattr(net.config, "channels", 0) != config.channels for net in self.nets) and config.channels:
+        if config.channels and any(getattr(net.config, "channels", 0) != config.channels for net in self.nets):
             raise ValueError(f"not all of its nets have {config.channels} channels")
         kinds = {getattr(net, "kind", "image") for net in self.nets}
         if len(kinds) > 1:

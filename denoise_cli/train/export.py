@@ -34,19 +34,25 @@ def export(net: nn.Module, card: ModelCard, path: Path) -> tuple[ModelCard, floa
     model = _to_onnx(net, card)
     halo: int = receptive_radius(net, card) if card.kind == "image" else net.halo  # type: ignore[assignment]
     card = dataclasses.replace(card, halo=halo)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, card.to_json()
     difference = parity(net, model, card)
     if not difference < TOLERANCE:
         raise TrainingError(
             f"export: onnxruntime differs from torch by {difference:.2e}, more than {TOLERANCE:.0e}"
         )
-    written = model.SerializeToString()
-    ModelFile.parse(written, path)  # what could not be opened afterwards is not written
-    with Replacing(path) as target:
+    write(model, card, path)
+    return card, difference
+
+
+def write(graph: onnx.ModelProto, card: ModelCard, output: Path) -> None:
+    """Write a graph with its card, in place of one that it had."""
+    del graph.metadata_props[:]
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, card.to_json()
+    written = graph.SerializeToString()
+    ModelFile.parse(written, output)  # what could not be opened afterwards is not written
+    with Replacing(output) as target:
         target.file.write(written)
         target.commit()
-    return card, difference
 
 
 def _to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:

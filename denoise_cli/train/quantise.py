@@ -24,11 +24,11 @@ import torch
 from onnxruntime import quantization
 
 from denoise_cli import corrupt, media
-from denoise_cli.card import MADE_FROM, METADATA_KEY, ModelCard
+from denoise_cli.card import MADE_FROM, ModelCard
 from denoise_cli.errors import ModelError, TrainingError
-from denoise_cli.media.files import Replacing
 from denoise_cli.model_file import ModelFile
 from denoise_cli.train import data, tasks
+from denoise_cli.train.export import write
 
 STEPS, BATCH, SIDE = 16, 8, 256  # calls, patches in each and their side, that the ranges are taken from
 GRAY = 0.4  # share of them in gray
@@ -121,18 +121,6 @@ def write_form(graph: onnx.ModelProto, file: ModelFile, precision: str, output: 
     )  # fmt: skip
     write(graph, card, output)
     return card
-
-
-def write(graph: onnx.ModelProto, card: ModelCard, output: Path) -> None:
-    """Write a graph with its card, in place of one that it had."""
-    del graph.metadata_props[:]
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, card.to_json()
-    written = graph.SerializeToString()
-    ModelFile.parse(written, output)  # what could not be opened afterwards is not written
-    with Replacing(output) as target:
-        target.file.write(written)
-        target.commit()
 
 
 def _patches(

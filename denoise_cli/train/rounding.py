@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from denoise_cli import nets
 from denoise_cli.card import MADE_FROM, ModelCard
 from denoise_cli.errors import UsageError
-from denoise_cli.train.export import example, export, parity
-from denoise_cli.train.quantise import Range, to_integers, write
+from denoise_cli.train.export import example, export, parity, write
+from denoise_cli.train.quantise import Range, to_integers
 
 FOLLOW = 0.01  # of a range, how far it moves with a batch
 STEPS = 255  # of an activation; a weight has 127 to either side

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -32,7 +32,7 @@ from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
 from denoise_cli.verdict import Verdict
-from denoise_cli.workers import TILE, WINDOW, Choice, Options, Tile, Workers, threads_of
+from denoise_cli.workers import TILE, WINDOW, Choice, Into, Options, Tile, Workers, threads_of
 
 if TYPE_CHECKING:
     from denoise_cli.media.containers import AudioOptions
@@ -55,7 +55,7 @@ def run(
     """Denoise every job; yield a Result for each as it is done.
 
     `models` is a Session, or a function that gives the one for a file's header, asked by one thread at a time.
-    Of a picture the header then says whether its noise is white.
+    Where the noise of a picture is white it is asked for both, with `header.white` and without.
     `audio` says how recordings are written where not as they came, `limits` how large a file may be.
     With `mask` the holes of a picture are filled and nothing else is touched.
     A job that fails yields a Result with its error, and the others go on. Raises UsageError for options
@@ -269,7 +269,7 @@ class _Window:
             for column in columns:
                 target = self.y[first:last, :, column.start : column.stop]
                 for which, sample in card.lift(data[first:last, :, column.read]):
-                    crop = _Crop(target[which], card, len(group), cut.keep, column.keep)
+                    crop = Into(target[which], card, len(group), cut.keep, column.keep)
                     self.tiles.append(Tile(session, sample, crop))
         for tile in self.tiles:
             workers.submit(tile)
@@ -284,17 +284,3 @@ class _Window:
             self.y *= np.float32(strength)
             self.y += self.x
         return self.x, self.y
-
-
-@dataclass(frozen=True)
-class _Crop:
-    """Puts the core of a tile's result where it belongs."""
-
-    target: np.ndarray  # a view of the window's output
-    card: ModelCard
-    channels: int  # of the group
-    rows: slice
-    columns: slice
-
-    def __call__(self, y: np.ndarray) -> None:
-        self.target[...] = self.card.lower(y[:, self.rows, self.columns], self.channels)

@@ -93,7 +93,7 @@ class Models:
             self._path(name)
         self._fitting: dict[str, list[str]] = {}
         self._opened: dict[str, Session] = {}
-        self._served: dict[str, None] = {}  # by name, in order; the last one last
+        self._latest = ""
         self.only = None if model is None else self._session(model)
 
     def open(self) -> None:
@@ -109,8 +109,7 @@ class Models:
         white = shipped.for_white(header) if header.white else None
         chosen = white if white in fit else name
         session = self._session(chosen if chosen in fit else fit[0], header)
-        self._served.pop(session.card.name, None)
-        self._served[session.card.name] = None
+        self._latest = session.card.name
         return session
 
     def _fit(self, kind: str) -> list[str]:
@@ -155,10 +154,5 @@ class Models:
 
     @property
     def latest(self) -> str:
-        """The name of the one that served last; "" where none has."""
-        return next(reversed(self._served), "") if self.only is None else self.only.card.name
-
-    @property
-    def names(self) -> str:
-        """Of the named model, or of those that have served so far, for people."""
-        return ", ".join(sorted(self._served)) if self.only is None else self.only.card.name
+        """The name of the one that was asked for last, which serves; "" where none was."""
+        return self._latest if self.only is None else self.only.card.name

@@ -29,7 +29,7 @@ class Header:
     step: float = 0.0  # distance of two neighbouring levels in block units: 1/255, 1/65535; 0 for float
     rate: int | None = None  # samples per second, audio only
     format: str = ""  # the container: "png", "jpeg", "tiff", "wav", ...
-    white: bool = False  # pictures: their noise is white, Gaussian and strong; no source knows, workers.py looks
+    white: bool = False  # pictures: a model for white noise is the better one; no source knows, sight.py looks
 
     @classmethod
     def picture(cls, shape: tuple[int, ...], step: float = 0.0) -> Header:

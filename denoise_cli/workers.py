@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from denoise_cli import ensemble, tiles
+from denoise_cli import ensemble, sight, tiles
 from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, ModelError, OutOfMemory, UsageError
-from denoise_cli.metrics import is_white
 from denoise_cli.pipeline import Stopped
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Sink
@@ -113,6 +112,20 @@ class Tile:
         return self.session is other.session and self.x.shape == other.x.shape
 
 
+@dataclass(frozen=True)
+class Into:
+    """Puts a result of a model where it belongs."""
+
+    target: np.ndarray  # a view of the output, (c, h, w)
+    card: ModelCard
+    channels: int  # of the group
+    rows: slice  # of the result
+    columns: slice
+
+    def __call__(self, y: np.ndarray) -> None:
+        self.target[...] = self.card.lower(y[:, self.rows, self.columns], self.channels)
+
+
 class Room:
     """How many samples of windows may be in memory at once, over all files: a folder of large photographs is many.
 
@@ -165,14 +178,6 @@ class Room:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-def _look(
-    blocks: Iterable[np.ndarray], rows: int, groups: Iterable[Sequence[int]]
-) -> tuple[bool, Iterator[np.ndarray]]:
-    """Whether the noise in the first rows of a picture is white in all groups of channels; and all its blocks."""
-    seen, blocks = tiles.peek(blocks, rows)
-    return all(is_white(seen[group[0] : group[-1] + 1]) for group in groups), blocks
 
 
 def _after(first: Callable[[], None], blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -238,8 +243,33 @@ class Workers:
         with ExitStack() as held:
             held.callback(self.sights.give, size)
             rows = min(header.length, -(-SIGHT // header.width))
-            white, blocks = _look(blocks, rows, header.groups)
-            yield self.session(replace(header, white=white)), _after(held.close, blocks)
+            seen, blocks = tiles.peek(blocks, rows)
+            yield self._suited(header, seen), _after(held.close, blocks)
+
+    def _suited(self, header: Header, seen: np.ndarray) -> Session:
+        """The model for a picture of which these rows, (C, n, W), have been seen."""
+        stds = sight.white(seen, header.groups)
+        if stds is None:
+            return self.session(header)
+        headers = header, replace(header, white=True)
+        models = [self.session(each) for each in headers]
+        if models[0] is models[1]:
+            return models[0]
+        return self.session(headers[sight.better(seen, header.groups, stds, models, self._compute)])
+
+    def _compute(self, session: Session, x: np.ndarray) -> Callable[[], np.ndarray]:
+        """Put (C, H, W), one group of channels, through a model; what comes back waits for the result."""
+        y, card, tiles = np.empty(x.shape, np.float32), session.card, list[Tile]()
+        for which, sample in card.lift(x):
+            tiles.append(Tile(session, sample, Into(y[which], card, len(x), slice(None), slice(None))))
+            self.submit(tiles[-1])
+
+        def result() -> np.ndarray:
+            for tile in tiles:
+                tile.done.result()
+            return y
+
+        return result
 
     def _check(self, session: Session) -> None:
         if session not in self._checked:

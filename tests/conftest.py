@@ -18,15 +18,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def scene(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """A picture with smooth shading, edges and texture: (C, H, W) float32 in [0, 1], on 8-bit levels."""
+def scene(height: int, width: int, channels: int = 3, seed: int = 0, grain: float = 0.02) -> np.ndarray:
+    """A picture with smooth shading, edges and grain: (C, H, W) float32 in [0, 1], on 8-bit levels."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     planes = []
     for c in range(channels):
         shade = 0.5 + 0.25 * np.sin(x / (17 + 3 * c)) + 0.2 * np.cos(y / (11 + c))
         shade[(x // 24 + y // 16).astype(int) % 5 == c % 5] *= 0.6
-        planes.append(shade + 0.02 * rng.standard_normal((height, width)))
+        planes.append(shade + grain * rng.standard_normal((height, width)))
     return (np.clip(planes, 0, 1) * 255).round().astype(np.float32) / 255
 
 

@@ -212,7 +212,7 @@ def evaluate(
     if not rows:
         raise typer.Exit(1)
     groups = forms.grouped(rows)
-    name = "noisy" if models is None else models.names
+    name = ", ".join(sorted(set(served)))
     table = [{**forms.plain(row.flat()), "model": who} for row, who in zip(rows, served, strict=True)]
     if csv is not None:
         reports.put(csv, reports.as_csv(table))

@@ -205,7 +205,7 @@ def run(
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
 
-    about["model"] = models.names or about["model"]
+    about["model"] = ", ".join(sorted({result.model for result in results} - {""})) or about["model"]
     _report(reports.document(results, seconds, skipped, found.missing, **about), report, json)
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), seconds)

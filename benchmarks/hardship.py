@@ -1,11 +1,12 @@
 """Speech that is faint, loud, coded, in a room, clipped, or in two noises; and noise without any speech.
 
     pip install "denoise-cli[speech]"
-    python benchmarks/hardship.py DATA [--model speech] [--every 3]
+    python benchmarks/hardship.py DATA [--model speech] [--every 3] [--music FOLDER]
 
 DATA holds audio/test/mixed60/{clean,noisy}. What happens to each of the noisy recordings stands in HARDSHIPS; it is
 scored before and after the model, as `denoise run` uses it, against the clean speech, in the room where there is
-one. Of the noise of the pairs alone it is told how far it goes down.
+one. Of the noise of the pairs alone it is told how far it goes down. With --music speech is scored in music of that
+folder instead, as loud as the noise of each pair; then piece by piece.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from speech import COLUMNS, ours, scores
+import soxr
+from speech import COLUMNS, System, ours, scores
 
 from denoise_cli.media import audio
 from denoise_cli.signal import Signal
@@ -87,6 +89,33 @@ HARDSHIPS: dict[str, Callable[[Pair, int, np.ndarray], Pair]] = {
 }
 
 
+def cleaned(system: System, like: Signal, x: np.ndarray) -> np.ndarray:
+    return system(replace(like, data=x.astype(np.float32)[None, :, None]))[:, :, 0]
+
+
+def played(path: Path, rate: int, start: float, length: int) -> np.ndarray:
+    """So many samples of a piece of music, (length,), from `start` seconds on, over and over."""
+    piece = audio.read(path)
+    x = soxr.resample(piece.data[0].mean(axis=1), piece.header.rate, rate)
+    return np.resize(np.roll(x, -int(start * rate) % len(x)), length).astype(float)
+
+
+def in_music(system: System, pairs: Sequence[tuple[Signal, Pair]], folder: Path) -> None:
+    """Score speech in music, before and after, over all pairs and by piece."""
+    pieces = sorted(folder.iterdir())
+    before, after = [], []
+    for index, (like, pair) in enumerate(pairs):
+        rate, turn = like.header.rate or 0, index // len(pieces)
+        music = played(pieces[index % len(pieces)], rate, 6.0 * turn, len(pair[0]))
+        clean, noise = pair[0], pair[1] - pair[0]
+        noisy = clean + music * np.sqrt(np.square(noise).mean() / np.square(music).mean())
+        before.append(scores(noisy[None], clean[None], rate))
+        after.append(scores(cleaned(system, like, noisy), clean[None], rate))
+    show("music", before, after)
+    for index, piece in enumerate(pieces[: len(pairs)]):
+        show(piece.stem[:25], before[index :: len(pieces)], after[index :: len(pieces)])
+
+
 def show(name: str, noisy: Sequence[list[float]], cleaned: Sequence[list[float]]) -> None:
     means = [*np.nanmean(noisy, axis=0), *np.nanmean(cleaned, axis=0)]
     print(f"{name:26}" + "".join(f"{value:9.3f}" for value in means), flush=True)
@@ -97,6 +126,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="speech")
     parser.add_argument("--every", type=int, default=1, help="every so many-th pair")
+    parser.add_argument("--music", type=Path, metavar="FOLDER", help="of recordings of music, and nothing else")
     arguments = parser.parse_args()
     folder, system = arguments.data / "audio/test/mixed60", ours(arguments.model)
     names = sorted(path.name for path in (folder / "noisy").iterdir())[:: arguments.every]
@@ -106,22 +136,22 @@ def main() -> None:
         pairs.append((noisy, (clean.data[0, :, 0].astype(float), noisy.data[0, :, 0].astype(float))))
     noises = [noisy - clean for _, (clean, noisy) in pairs]
 
-    def cleaned(like: Signal, x: np.ndarray) -> np.ndarray:
-        return system(replace(like, data=x.astype(np.float32)[None, :, None]))[:, :, 0]
-
     print(f"{arguments.model}, {len(names)} files; before, after")
     print(f"{'':26}" + "".join(f"{column:>9}" for column in COLUMNS * 2))
+    if arguments.music:
+        in_music(system, pairs, arguments.music)
+        return
     for name, change in HARDSHIPS.items():
         before, after = [], []
         for (like, pair), other in zip(pairs, [*noises[1:], noises[0]], strict=True):
             rate = like.header.rate or 0
             clean, noisy = change(pair, rate, other)
             before.append(scores(noisy[None], clean[None], rate))
-            after.append(scores(cleaned(like, noisy), clean[None], rate))
+            after.append(scores(cleaned(system, like, noisy), clean[None], rate))
         show(name, before, after)
     lowered = []
     for (like, _), noise in zip(pairs, noises, strict=True):
-        left = cleaned(like, noise)
+        left = cleaned(system, like, noise)
         lowered.append(10 * np.log10(np.square(noise).sum() / max(np.square(left).sum(), 1e-12)))
     mean, least, share = np.mean(lowered), np.min(lowered), np.mean(np.array(lowered) >= 20)
     print(f"noise alone goes down by {mean:.1f} dB, {least:.1f} at least; by 20 dB in {share:.0%} of the files")

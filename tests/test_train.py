@@ -529,10 +529,10 @@ def test_a_level_of_a_net_may_be_a_number():
 def test_one_picture_in_ninety_is_held_out_and_never_trained_on(tmp_path):
     for n in range(4):
         write_png(tmp_path / f"{n}.png", scene(8, 8))
-    training, validation = tasks.split(tmp_path, None, media.IMAGE_SUFFIXES, "pictures")
+    training, validation = tasks.split(tmp_path, None, media.IMAGE_SUFFIXES, "pictures", [])
     assert (len(training), len(validation)) == (3, 1)
     assert not set(training) & set(validation)
-    training, validation = tasks.split(tmp_path, tmp_path / "2.png", media.IMAGE_SUFFIXES, "pictures")
+    training, validation = tasks.split(tmp_path, tmp_path / "2.png", media.IMAGE_SUFFIXES, "pictures", [])
     assert (len(training), validation) == (3, [tmp_path / "2.png"])
 
 

@@ -44,7 +44,9 @@ class Pictures:
     examples: list[Example]
 
     def __init__(self, clean: Path, options: Options, val: Path | None = None, channels: int | None = None):
-        self.training, self.validation = tasks.split(clean, val, media.IMAGE_SUFFIXES, "pictures")
+        self._left_out: list[tasks.LeftOut] = []
+        suffixes = media.IMAGE_SUFFIXES
+        self.training, self.validation = tasks.split(clean, val, suffixes, "pictures", self._left_out)
         self.count, self.files = len(self.training), [*self.training, *self.validation]
         if channels is None:
             channels = options.net.get("channels") or _guess_channels(self.training)
@@ -69,6 +71,8 @@ class Pictures:
 
     def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
         o, skip = self.options, tasks.skipping(say)
+        for path, reason in self._left_out:
+            skip(path, reason)
         say(f"{self.count} pictures to train on, {len(self.validation)} to validate")
         self.multiple, self.device = getattr(net, "multiple", 1), device
         pool = data.load(self.training, self.channels, skip, least=o.patch, seed=o.seed)

@@ -127,13 +127,17 @@ def _patches(
     card: ModelCard, clean: Path, seed: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, np.ndarray]]:
     """What the model is fed: (BATCH, C, SIDE, SIDE), with the noise of its training, and the levels or none."""
-    paths = tasks.listing(clean, media.IMAGE_SUFFIXES)
+    left_out: list[tasks.LeftOut] = []
+    paths = tasks.listing(clean, media.IMAGE_SUFFIXES, left_out)
+    skip = tasks.skipping(say)
+    for path, reason in left_out:
+        skip(path, reason)
     if not paths:
         raise TrainingError(f"{clean}: no pictures to take ranges from")
     chosen = np.random.default_rng(seed).permutation(len(paths))[: STEPS * BATCH]
     read = [paths[i] for i in sorted(chosen)]
     try:
-        pool = data.load(read, card.channels, tasks.skipping(say), least=SIDE, seed=seed)
+        pool = data.load(read, card.channels, skip, least=SIDE, seed=seed)
     except TrainingError:  # it speaks of training
         raise TrainingError(f"{clean}: no picture that can be read to take ranges from") from None
     gray = GRAY if card.channels == 3 else 0.0

@@ -40,8 +40,10 @@ class Sounds:
     def __init__(
         self, clean: Path, options: Options, noises: Path | None = None, val: Path | None = None, rate: int = 16_000
     ):
-        self.training, self.validation = tasks.split(clean, val, media.AUDIO_SUFFIXES, "recordings")
-        self.noises = [] if noises is None else tasks.listing(noises, media.AUDIO_SUFFIXES)
+        self._left_out: list[tasks.LeftOut] = []
+        suffixes = media.AUDIO_SUFFIXES
+        self.training, self.validation = tasks.split(clean, val, suffixes, "recordings", self._left_out)
+        self.noises = [] if noises is None else tasks.listing(noises, suffixes, self._left_out)
         if noises is not None and not self.noises:
             raise UsageError(f"--noise-dir {noises}: no recordings in it")
         self.count = len(self.training) + len(self.noises)
@@ -60,6 +62,8 @@ class Sounds:
 
     def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
         o, skip = self.options, tasks.skipping(say)
+        for path, reason in self._left_out:
+            skip(path, reason)
         held = tasks.held_out(self.noises)
         noises = [path for path in self.noises if path not in set(held)]
         count = len(self.validation)

@@ -107,9 +107,9 @@ class Tables:
     def __init__(self, clean: Path, options: Options, val: Path | None = None, kind: Tabular = "table"):
         self.kind = kind
         noun = "tables" if kind == "table" else "series"
-        training, validation = tasks.split(clean, val, TABLE_SUFFIXES, noun)
+        self._skipped: list[tasks.LeftOut] = []
+        training, validation = tasks.split(clean, val, TABLE_SUFFIXES, noun, self._skipped)
         self.files = [*training, *validation]
-        self._skipped: list[tuple[Path, str]] = []
         self._notes: list[str] = []
         self.names: tuple[str, ...] | None = None
         self.data = self._read(training, clean)

@@ -20,6 +20,7 @@ from denoise_cli.train.stream import Stream
 
 T = TypeVar("T")
 
+LeftOut = tuple[Path, str]  # a file or folder, and why
 HELD_OUT = 90  # without --val, one file in so many is held out (at least one, if there are four or more)
 
 
@@ -64,21 +65,27 @@ class Task(Protocol):
         ...
 
 
-def listing(root: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files below a folder that end in one of the suffixes, sorted; UsageError where there is no such folder."""
+def listing(root: Path, suffixes: frozenset[str], left_out: list[LeftOut]) -> list[Path]:
+    """Files below a folder that end in one of the suffixes, sorted; UsageError where there is no such folder.
+
+    What is not entered or cannot be read is added to `left_out`.
+    """
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
     found = files.find([str(root)], None, suffixes=suffixes)
+    left_out += [*found.skipped, *((Path(name), reason) for name, reason in found.missing)]
     return [job.source for job in found.jobs if job.source is not None]
 
 
-def split(clean: Path, val: Path | None, suffixes: frozenset[str], what: str) -> tuple[list[Path], list[Path]]:
-    """Files to train on and files to validate on; `what` they are, for messages."""
-    everything = listing(clean, suffixes)
+def split(
+    clean: Path, val: Path | None, suffixes: frozenset[str], what: str, left_out: list[LeftOut]
+) -> tuple[list[Path], list[Path]]:
+    """Files to train on and files to validate on; `what` they are, for messages. `left_out` as for `listing`."""
+    everything = listing(clean, suffixes, left_out)
     if not everything:
         raise TrainingError(f"{clean}: no {what} to train on; --kind says what to look for")
     if val is not None:
-        inside = listing(val, suffixes)
+        inside = listing(val, suffixes, left_out)
         if not inside:
             raise UsageError(f"--val {val}: no {what} in it")
         taken = {path.resolve() for path in inside}

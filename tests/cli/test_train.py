@@ -55,6 +55,7 @@ def assert_equal_to_the_bit(a: Path, b: Path) -> None:
 def test_a_folder_becomes_a_model_that_runs(command, clean, tmp_path):
     out = tmp_path / "new" / "mine.onnx"
     (clean / "bad.png").write_text("no picture\n")
+    (clean / "more").symlink_to(tmp_path, target_is_directory=True)
     done = command("train", clean, "-o", out, "--steps", 12, *TINY, "--licence", "CC0", "--data-note", "scenes")
     assert (done.code, done.out) == (0, "")
     assert sorted(path.name for path in out.parent.iterdir()) == [
@@ -62,6 +63,7 @@ def test_a_folder_becomes_a_model_that_runs(command, clean, tmp_path):
     ]  # fmt: skip
     assert "4 pictures to train on, 1 to validate" in done.err
     assert f"left out: {clean / 'bad.png'}" in done.err
+    assert f"left out: {clean / 'more'}: link to a folder" in done.err
     assert f"{out}: 12 steps in" in done.err
     parity = float(done.err.split("largest difference ")[1].split()[0])
     assert parity < 1e-4

@@ -46,7 +46,7 @@ class Halves:
             )
         file = sessions.tried(path)
         whole = Session(file, device)
-        self.path, self.card = path, file.card
+        self.path, self.card, self.fingerprint = path, file.card, file.fingerprint
         self._encoder, self._decoder = (whole.part(half(file)) for half in (encoder, decoder))
 
     def encode(self, x: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ class Latents:
     width: int
     channels: int
     model: str = ""  # the name of the model that made them
+    fingerprint: str = ""  # of that model's graph; "": not known
 
 
 def encode(x: np.ndarray, halves: Halves) -> Iterator[np.ndarray]:
@@ -62,6 +63,8 @@ def encode(x: np.ndarray, halves: Halves) -> Iterator[np.ndarray]:
 def decode(latents: Latents, halves: Halves) -> Iterator[np.ndarray]:
     """Pictures in order, (C, H, W) float32 in [0, 1], each not clipped; raises InputError where they do not fit."""
     card = halves.card
+    if latents.fingerprint not in ("", halves.fingerprint):
+        raise InputError(f'latents that another model made, "{latents.model}": only that one can decode them')
     wanted = (card.latent, *cells(card, latents.height, latents.width))
     if latents.values.shape[1:] != wanted:
         raise InputError(f'latents of {latents.values.shape[1:]} a picture; model "{card.name}" has {wanted}')
@@ -90,7 +93,8 @@ def write(latents: Latents, path: Path) -> None:
     values = latents.values
     values = values[:, :, 0, 0] if values.shape[2:] == (1, 1) else values
     about: dict[str, Any] = {
-        "model": latents.model, "height": latents.height, "width": latents.width, "channels": latents.channels,
+        "model": latents.model, "fingerprint": latents.fingerprint,
+        "height": latents.height, "width": latents.width, "channels": latents.channels,
     }  # fmt: skip
     names = [as_text(name) for name in latents.names]
     with Replacing(path) as target:
@@ -136,7 +140,7 @@ def read(path: Path, card: ModelCard) -> Latents:
             raise ValueError(f"{len(values)} latents with {len(names)} names")
         if sizes[0] * sizes[1] > LARGEST:
             raise ValueError(f"{sizes[1]}x{sizes[0]} pixels are more than the {LARGEST} that are decoded")
-        return Latents(values, list(names), *sizes, model=str(about.get("model", "")))
+        return Latents(values, list(names), *sizes, *(str(about.get(key, "")) for key in ("model", "fingerprint")))
     except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{printable(path)}: not latents ({printable(reason)[:160]})") from None

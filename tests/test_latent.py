@@ -29,8 +29,8 @@ from denoise_cli.train.export import export
 TINY = {"side": 8, "widths": (4, 6), "latent": 3}
 
 
-def made(path: Path, arch: str = "latent-dae", **config) -> Path:
-    torch.manual_seed(0)
+def made(path: Path, arch: str = "latent-dae", seed: int = 0, **config) -> Path:
+    torch.manual_seed(seed)
     net = nets.build(arch, config)
     card = ModelCard(
         "tiny", channels=net.config.channels, multiple=net.multiple, arch=arch, net=nets.config_of(net),

@@ -72,7 +72,8 @@ def encode(
     if shape is None:
         screen.say("nothing was encoded")
         raise typer.Exit(1)
-    found = latents.Latents(np.concatenate(values), names, shape[1], shape[2], shape[0], halves.card.name)
+    made_by = halves.card.name, halves.fingerprint
+    found = latents.Latents(np.concatenate(values), names, shape[1], shape[2], shape[0], *made_by)
     latents.write(found, output)
     if not quiet:
         count, *rest = found.values.shape

@@ -55,7 +55,8 @@ def evaluate(
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows.")] = None,
     json: opt.Json = False,
     fail_under: Annotated[
-        str | None, typer.Option("--fail-under", metavar="psnr=28", help="Exit 1 if a mean is lower.")
+        list[str] | None,
+        typer.Option("--fail-under", metavar="psnr=28", help="Exit 1 if a mean is lower; may be given again."),
     ] = None,
     anomaly: Annotated[
         Path | None,
@@ -145,7 +146,7 @@ def evaluate(
         raise UsageError(f'unknown baseline "{baseline}"; choose from noisy')
     if baseline and model:
         raise UsageError("--baseline scores without a model: leave -m out")
-    threshold = _threshold(fail_under)
+    thresholds = [_threshold(text) for text in fail_under or ()]
     if sheet is not None:
         from denoise_cli import pictures
 
@@ -164,7 +165,7 @@ def evaluate(
             stacks.evaluate(
                 stacks.Asked(
                     noisy_root, clean_root, levels, model, baseline, device, precision, settings, seed, clip,
-                    sheet, csv, json, threshold, quiet,
+                    sheet, csv, json, thresholds, quiet,
                 )
             )
         )  # fmt: skip
@@ -174,8 +175,8 @@ def evaluate(
     if sheet is not None and kinds == ["table"]:
         raise UsageError("--sheet draws pictures and recordings, not tables")
     names = _metrics(metrics, kinds, quiet)
-    if threshold is not None:
-        _check_threshold(threshold[0], kinds, names)
+    for metric, _ in thresholds:
+        _check_threshold(metric, kinds, names)
     models = None if baseline else Models(model, precision, device, kinds, told=std is not None)
     denoiser = None if models is None else _denoiser(models, settings)
 
@@ -223,9 +224,8 @@ def evaluate(
                                           "mean": forms.means_of(groups), "rows": table}))  # fmt: skip
     elif not quiet:
         forms.show(name, groups, per_file=sweep is None, baseline=baseline is not None)
-    if threshold is not None and not _reached(*threshold, groups):
-        raise typer.Exit(1)
-    raise typer.Exit(1 if failed else 0)
+    reached = [_reached(*threshold, groups) for threshold in thresholds]
+    raise typer.Exit(1 if failed or not all(reached) else 0)
 
 
 def _denoiser(models: Models, settings: Options) -> Denoiser:
@@ -253,12 +253,10 @@ def _metrics(text: str | None, kinds: Collection[Kind], quiet: bool) -> list[str
     return names
 
 
-def _threshold(text: str | None) -> tuple[str, float] | None:
+def _threshold(text: str) -> tuple[str, float]:
     from denoise_cli.errors import UsageError
     from denoise_cli.evaluate import sounds
 
-    if text is None:
-        return None
     metric, _, value = text.partition("=")
     metric = metric.replace("-", "_")
     known = ["psnr", "ssim", *(name for name, one in sounds.METRICS.items() if one.rising)]

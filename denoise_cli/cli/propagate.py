@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from denoise_cli.cli import options as opt
-from denoise_cli.cli import screen
+from denoise_cli.cli import recipes, screen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from denoise_cli.noise.layers import Step
     from denoise_cli.noise.study import Study
 
+LAYERS_ONLY, NETWORK_ONLY = ("mu", "sigma", "samples"), ("std", "draws", "crop")
 LARGEST = 2550.0  # of --std, 8-bit steps: ten times full scale
 
 
 def propagate(
+    context: typer.Context,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -72,10 +76,12 @@ def propagate(
     if layers is not None:
         if inputs or model or report:
             raise UsageError("--layers takes no model, picture or --report: it is theory")
+        _refuse(context, NETWORK_ONLY, "is for a network and a picture, not for --layers")
         _theory(layers, mu, sigma, samples, plot, seed, json, quiet)
         return
     if plot is not None:
         raise UsageError("--plot goes with --layers; of a network, --report draws everything")
+    _refuse(context, LAYERS_ONLY, "goes with --layers; the noise on a picture is --std")
     given = inputs or []
     if not 1 <= len(given) <= (1 if model else 2):
         raise UsageError("give --layers SPEC, or a network and one clean picture: [MODEL] PICTURE")
@@ -86,6 +92,15 @@ def propagate(
     keep_apart([report], [Path(name) for name in (*given, model) if name])
     _network(model or (given[0] if len(given) == 2 else "image"), Path(given[-1]), std, draws, crop, report, seed,
              json, quiet)  # fmt: skip
+
+
+def _refuse(context: typer.Context, names: Sequence[str], why: str) -> None:
+    """Refuse options that would be given for nothing."""
+    from denoise_cli.errors import UsageError
+
+    for name in names:
+        if recipes.given(context, name):
+            raise UsageError(f"--{name} {why}")
 
 
 # --- Theory -----------------------------------------------------------------------------------------------

@@ -165,8 +165,27 @@ def run(
     files.check_writable(besides)
     read = [job.source for job in found.jobs]
     files.keep_apart(besides, [*read, *beside], [job.target for job in found.jobs])
+
+    def opened(session: Session) -> None:
+        settings.check(session.card)
+        if session.fell_back and not quiet:
+            screen.say("the GPU could not be opened; running on the processor")
+
+    kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
+
+    def spread(header: Header, card: ModelCard) -> int:
+        return denoise.spread(header, card, settings) if len(todo) == 1 else 1
+
+    def chosen() -> Models:
+        models = Models(model, precision, device, kinds, opened, spread, told=std is not None)
+        if std is not None or flag_anomalies:
+            models.open()  # what no model of ours takes is refused before an output folder is made
+        return models
+
     failures = len(found.missing)
     if dry_run:
+        if todo:
+            chosen()
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
     about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
@@ -182,20 +201,7 @@ def run(
         raise typer.Exit(1 if failures or undrawn else 0)
 
     memory.keep_freed()
-
-    def opened(session: Session) -> None:
-        settings.check(session.card)
-        if session.fell_back and not quiet:
-            screen.say("the GPU could not be opened; running on the processor")
-
-    kinds = {media.kind_of(job.source) for job in todo if job.source is not None}
-
-    def spread(header: Header, card: ModelCard) -> int:
-        return denoise.spread(header, card, settings) if len(todo) == 1 else 1
-
-    models = Models(model, precision, device, kinds, opened, spread, told=std is not None)
-    if std is not None or flag_anomalies:
-        models.open()  # what no model of ours takes is refused before an output folder is made
+    models = chosen()
     began = time.perf_counter()
     written = AudioOptions(sample_rate, bit_depth, clip.value)
     stream = denoise.run(todo, models.choice, settings, written, limits, holes)

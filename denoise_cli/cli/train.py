@@ -107,7 +107,8 @@ def train(
         typer.Option("--epochs", help="Stop when every file, or picture of a stack, has been seen so often."),
     ] = None,
     max_time: Annotated[
-        str | None, typer.Option("--max-time", help="Finish within this time: 90s, 20m, 1h30m.")
+        str | None,
+        typer.Option("--max-time", help="Stop learning after this time, 90s, 20m, 1h30m; of a recipe, each stage."),
     ] = None,
     val: Annotated[
         Path | None, typer.Option("--val", help="Validate on these pictures.", show_default="1 in 90 held out")
@@ -208,6 +209,8 @@ def train(
     values["init"] = init
     sound = kind is Kind.audio
     tabular: tables.Tabular | None = None if kind.value not in ("table", "series") else kind.value  # type: ignore[assignment]
+    if before.get("kind", kind.value) != kind.value:  # a model says so, a checkpoint does not
+        raise UsageError(f"--init {init}: a model for files of another kind; give --kind {before['kind']}")
     arch = arch or before.get("arch") or (tables.ARCH[tabular] if tabular else "band-mixer" if sound else "unet")
     if arch not in nets.NETS:
         raise UsageError(choice("architecture", arch, nets.NETS))
@@ -270,6 +273,9 @@ def train(
     if not quiet:
         reached = "".join(f", validation {name} {score:.2f}" for name, score in fitted.scores.items())
         screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
+        first = next(iter(fitted.scores), None)
+        if first is not None and fitted.before is not None and fitted.scores[first] < fitted.before:
+            screen.say(f"it makes things worse: without it {first} is {fitted.before:.2f}; train for longer")
         screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
 
 

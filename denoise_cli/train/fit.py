@@ -34,6 +34,7 @@ class Fitted:
     card: ModelCard
     parity: float  # largest difference between torch and onnxruntime, in units of [0, 1]
     scores: Mapping[str, float]  # on the validation files: PSNR; SI-SDR, PESQ-WB
+    before: float | None  # the first of them without the model; None where there are none
     seconds: float
     steps: int
 
@@ -112,7 +113,7 @@ def fit(
     else:
         card, parity = export(averaged, card, output)
     _draw(paths, task, options, state, averaged.to(where))
-    return Fitted(card, parity, scores, state.elapsed, state.step)
+    return Fitted(card, parity, scores, task.validate(torch.nn.Identity()), state.elapsed, state.step)
 
 
 @contextlib.contextmanager

@@ -68,6 +68,8 @@ class Sounds:
         noises = [path for path in self.noises if path not in set(held)]
         count = len(self.validation)
         say(f"{len(self.training)} recordings and {len(noises)} noises to train on, {count} recordings to validate")
+        if not noises:
+            say("no recorded noise: white to brown noise alone is learned; see --noise-dir")
         self.multiple, self.device = getattr(net, "multiple", 1), device
         speech, noise = load(self.training, self.rate, skip), load(noises, self.rate, skip) if noises else []
         self.stream = Mixtures(speech, noise, self.rate, o.patch, o.batch_size, o.seed, self.mixing)

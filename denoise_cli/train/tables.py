@@ -42,6 +42,7 @@ SEGMENT = 512  # samples of a training segment by default
 HELD = (
     10  # without --val, and with fewer files than are held out as a whole, one row in so many, or the last of time
 )
+NAMED = 12  # columns that are told by name
 LEAST = 20  # rows, or segments' samples, from which any are held out
 BUDGET = 1 << 30  # bytes of values that are kept in memory
 CELLS, LONGEST = 1 << 18, 1 << 16  # values of a table, moments of a series, that are validated in one call
@@ -245,7 +246,9 @@ class Tables:
         for note in self._notes:
             say(note)
         rows, held = (sum(x.shape[1] for x in data) for data in (self.data, self.held))
-        say(f"{rows} rows of {len(self.data[0])} columns to train on, {held} to validate")
+        names = [name for name in self.names or () if name]
+        named = f" ({', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''})" if names else ""
+        say(f"{rows} rows of {len(self.data[0])} columns{named} to train on, {held} to validate")
         net.standardise(self.scale.mean.tolist(), self.scale.std.tolist())  # type: ignore[operator]
         self.device, self.multiple = device, getattr(net, "multiple", 1)
         noise = corrupt.parse(self.options.noise)

@@ -49,6 +49,19 @@ def test_a_folder_there_and_back(command, latent_model, pictures, tmp_path, suff
     assert (tmp_path / "out" / "a.png").exists()
 
 
+def test_latents_that_another_model_made_are_refused(command, latent_model, pictures, tmp_path):
+    other = made(tmp_path / "other.onnx", **TINY, seed=1)
+    z = tmp_path / "z.npz"
+    assert command("encode", pictures, "-o", z, "-m", latent_model).code == 0
+    done = command("decode", z, "-m", other, "-o", tmp_path / "out")
+    assert (done.code, 'another model made, "tiny"' in done.err, done.err.count("\n")) == (1, True, 1)
+    assert not list((tmp_path / "out").glob("*"))
+    found = dict(np.load(z))
+    bare = tmp_path / "bare.npy"
+    np.save(bare, found["latents"])
+    assert command("decode", bare, "-m", other, "-o", tmp_path / "out").code == 0
+
+
 def test_decode_writes_nothing_through_a_link_below_its_folder(command, latent_model, pictures, tmp_path):
     z, elsewhere = tmp_path / "z.npz", tmp_path / "elsewhere"
     assert command("encode", pictures, "-o", z, "-m", latent_model).code == 0

@@ -171,6 +171,13 @@ def test_a_missed_threshold_exits_1(score, folder, noisy, threshold, code):
     assert done.out
 
 
+@pytest.mark.parametrize(("thresholds", "code"), [(("psnr=15", "ssim=0.01"), 0), (("psnr=30", "ssim=0.01"), 1),
+                                                  (("ssim=0.01", "psnr=30"), 1)])  # fmt: skip
+def test_of_several_thresholds_each_one_holds(score, folder, noisy, thresholds, code):
+    given = [word for text in thresholds for word in ("--fail-under", text)]
+    assert score(noisy, folder, "--baseline", "noisy", *given).code == code
+
+
 def test_a_threshold_holds_for_the_worst_value_of_a_sweep(score, folder):
     arguments = (folder, "--baseline", "noisy", "--sweep", "std=50,5", "--fail-under")
     assert score(*arguments, "psnr=14").code == 0

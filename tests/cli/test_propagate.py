@@ -96,6 +96,8 @@ def test_a_plot_is_drawn(command, tmp_path):
         ("--layers relu --plot x.gif", ".png"),
         ("--layers maxpool(60000) --samples 10000000", "lower --samples"),
         ("x.png --plot x.png", "--plot goes with --layers"),
+        ("x.png --sigma 50", "--sigma goes with --layers"),
+        ("--layers relu --std 25", "--std is for a network"),
         ("x.png --std 0", "--std 0"),
         ("x.png --std 1e300", "at most 2550"),
         ("x.html --report x.html", "is the input x.html"),

@@ -216,6 +216,12 @@ def test_an_input_is_never_its_own_output(run, folder):
     assert contents(folder) == before
 
 
+def test_a_dry_run_refuses_what_the_run_would(command, folder):
+    done = command("run", folder, "-n", "-m", "image", "--std", 25)
+    assert (done.code, done.out, "is blind" in done.err) == (2, "", True)
+    assert command("run", folder, "-n", "-m", "nonesuch").code == 3
+
+
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(run, folder):
     target = folder.with_name("photos.denoised")
     write_png(target / "a.png", scene(9, 9))
@@ -239,7 +245,7 @@ def test_one_bad_file_is_one_line_and_the_others_are_done(run, folder):
     assert done.code == 1
     bad, summary = done.err.splitlines()
     assert bad.startswith(f"denoise: {folder / 'sub' / 'bad.png'}: ")
-    assert summary.startswith(f"denoise: 4 files, 1 failed -> {folder}.denoised/; ")
+    assert summary.startswith(f"denoise: 5 files, 1 failed -> {folder}.denoised/; ")
     assert tree(folder.with_name("photos.denoised")) == TREE
 
 

@@ -139,7 +139,7 @@ def test_a_training_goes_on_from_a_model_as_it_was_made(command, clean, tmp_path
     (tmp_path / "a").mkdir()  # the name of a model, and of a folder that happens to be there
     assert command("train", clean, "-o", "b.onnx", "--init", "a", "--steps", 1, "--overwrite", *TINY).code == 0
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "b", "--steps", 1, "--kind", "audio")
-    assert (done.code, "unet is not a net for audio" in done.err) == (2, True)
+    assert (done.code, "give --kind image" in done.err) == (2, True)
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "d", "--steps", 1)
     assert (done.code, done.err.count("\n"), 'no model "d"' in done.err) == (3, 1, True)
     done = command("train", clean, "-o", tmp_path / "c.onnx", "--init", "d.ckpt", "--steps", 1)

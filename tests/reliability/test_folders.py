@@ -228,7 +228,7 @@ def test_a_file_that_vanishes_before_its_turn_is_a_line(good, tmp_path, monkeypa
     assert main(["corrupt", str(tmp_path / "in"), *SPEC, "-o", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err
     assert f"denoise: {tmp_path}/in/p4.png: no such file\n" in err
-    assert "9 files, 1 failed" in err
+    assert "10 files, 1 failed" in err
     assert len(contents(tmp_path / "out")) == 9
 
 

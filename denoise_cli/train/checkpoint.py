@@ -78,8 +78,8 @@ def initialise(net: nn.Module, path: Path) -> None:
 def described(path: Path) -> dict[str, Any]:
     """What a checkpoint or a model was trained with, as far as a training that starts from it goes on with that.
 
-    ``arch``, ``net``, ``noise`` and ``loss``. Raises ModelError for what is neither, or names a net that its
-    weights cannot be those of: nothing is built on its word alone.
+    ``arch``, ``net``, ``noise`` and ``loss``, and of a model its ``kind``. Raises ModelError for what is neither,
+    or names a net that its weights cannot be those of: nothing is built on its word alone.
     """
     about = origin.options(path)
     with refusing(path, "a net"):
@@ -97,7 +97,7 @@ def described(path: Path) -> dict[str, Any]:
             raise ValueError(str(error)) from None
         if sum(p.numel() * p.element_size() for p in net.parameters()) > path.stat().st_size:
             raise ValueError("its net is larger than its weights")
-        return kept
+        return {**kept, **({"kind": about["kind"]} if path.suffix == origin.MODEL else {})}
 
 
 def _numbers(config: dict[str, Any]) -> Iterator[Any]:

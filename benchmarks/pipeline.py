@@ -120,7 +120,7 @@ def main() -> None:
         print(
             f"{name}: {part * arguments.parts} pictures of {width} x {height}: {whole:.1f} s "
             f"({megapixels / whole:.2f} MP/s), bare {alone:.1f} s, "
-            f"ratio {whole / alone:.3f} (median of turns {statistics.median(ratios):.3f}), by {models.names}",
+            f"ratio {whole / alone:.3f} (median of turns {statistics.median(ratios):.3f}), by {models.latest}",
             flush=True,
         )
 

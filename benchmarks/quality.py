@@ -16,14 +16,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from denoise_cli import denoise, evaluate
 from denoise_cli.card import METADATA_KEY, ModelCard
 from denoise_cli.corrupt import parse
 from denoise_cli.media.files import Replacing
 from denoise_cli.models import Models
+from denoise_cli.signal import Signal
 
 # Published, float input, sigma 15 / 25 / 50. Gray: tables of DPIR and DnCNN; colour: of DPIR and FFDNet.
 PUBLISHED = {
@@ -36,6 +40,13 @@ PUBLISHED = {
 }
 LEVELS = (15, 25, 50)
 SETS = ("set12", "bsd68", "cbsd68")  # the last in colour
+
+
+def by(models: Models, options: denoise.Options, served: Counter[str], noisy: Signal) -> np.ndarray:
+    """Denoise, and count which model served."""
+    y = denoise.signal(noisy, models.choice, options)
+    served[models.latest] += 1
+    return y
 
 
 def main() -> None:
@@ -56,6 +67,7 @@ def main() -> None:
     who = models.only.path.name if models.only else "as chosen"
     print(f"{who}: PSNR in dB (SSIM) at sigma {' / '.join(map(str, LEVELS))}")
     figures: dict[str, str] = {}
+    served: Counter[str] = Counter()
     for name in SETS[:2] if models.only and models.only.card.channels == 1 else SETS:
         if arguments.only not in (None, name):
             continue
@@ -68,7 +80,7 @@ def main() -> None:
             for level in LEVELS:
                 noise = parse(f"gaussian:std={level}")
                 options = denoise.Options(ensemble=arguments.ensemble, std=level if arguments.told else None)
-                denoised = partial(denoise.signal, session=models.choice, options=options)
+                denoised = partial(by, models, options, served)
                 scored = evaluate.evaluate(matched, denoised, noise, clip=clip)
                 mean = evaluate.means([item.row for item in scored if isinstance(item, evaluate.Scored)])
                 cells.append(f"{mean['psnr']:.2f} ({mean['ssim']:.4f})")
@@ -78,7 +90,7 @@ def main() -> None:
             line = f"{name:8} {f'here, {told}, {label}':38} " + " / ".join(cells)
             print(f"{line}   [{len(matched)} files, {seconds:.0f} s]", flush=True)
     if models.only is None:
-        print(f"models that served: {models.names}")
+        print("models that served: " + ", ".join(f"{name} {count}" for name, count in sorted(served.items())))
     elif arguments.stamp:
         stamp(models.only.path, figures)
 

@@ -200,6 +200,38 @@ def test_an_average_is_written_run_and_trained_on(tmp_path, capsys):
         assert moved, f"net {net} has learnt nothing"
 
 
+def test_a_recipe_may_begin_with_the_model_of_another(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    (tmp_path / "clean").mkdir()
+    for n in range(4):
+        soundfile.write(tmp_path / "clean" / f"{n}.wav", rng.normal(0, 0.1, 12_000), 8000)
+    brief = {"kind": "audio", "loss": "spectral", "batch_size": 2, "patch": 1024, "rate": 8000}
+    net = ["window=64", "stem=4", "channels=8", "mixed=4", "dilations=1,2"]
+    one = recipes.Recipe("one", {**brief, "arch": "band-mixer", "net": net, "steps": 2, "seed": 9})
+    monkeypatch.setitem(recipes.RECIPES, "one", one)
+    onward = recipes.Recipe("onward", {**brief, "steps": 3, "seed": 1}, begins_with="one")
+    monkeypatch.setitem(recipes.RECIPES, "onward", onward)
+    out, first = tmp_path / "m.onnx", tmp_path / "m.one.onnx"
+    line = ["train", tmp_path / "clean", "-o", out, "--recipe", "onward", "--threads", 1, "-q"]
+    assert run(*line) == 0
+    cards = [ModelFile.read(path).card for path in (first, out)]
+    assert [(c.training["recipe"], c.training["steps"], c.training["seed"]) for c in cards] == [
+        ("one", 2, 9), ("onward", 3, 1)
+    ]  # fmt: skip
+    assert cards[0].net == cards[1].net
+    assert ModelFile.read(first).fingerprint != ModelFile.read(out).fingerprint
+
+    # What it begins with is trained once, and another beginning is refused.
+    stamp = first.stat().st_mtime_ns
+    for path in set(tmp_path.glob("m.*")) - set(tmp_path.glob("m.one.*")):
+        path.unlink()
+    assert run(*line, "--resume") == 0
+    assert first.stat().st_mtime_ns == stamp
+    assert run(*line, "--init", first, "--overwrite") == 2
+    assert "begins with models that are trained for it" in capsys.readouterr().err
+    assert first.exists()
+
+
 def test_a_recipe_may_be_the_average_of_others(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     for n in range(4):

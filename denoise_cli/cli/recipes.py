@@ -50,7 +50,7 @@ def start(init: Path | None, output: Path, resume: bool) -> Path | None:
 def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[Path]:
     """The model of the last stage, and then those of the ones before, the first one first.
 
-    Or the average, and then those of every recipe that it is made of.
+    Or the average, and then those of every recipe that it is made of or begins with.
     """
     from denoise_cli import recipes
 
@@ -58,7 +58,7 @@ def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[
     if name is not None and STAGE not in context.meta:
         for number in range(1, len(recipes.stages(name))):
             yield output.with_suffix(f".{number}.onnx")
-    for part, path in _parts(context, output, name).items():
+    for part, path in {**_parts(context, output, name), **_first(context, output, name)}.items():
         yield from outputs(context, path, part)
 
 
@@ -68,6 +68,14 @@ def _parts(context: typer.Context, output: Path, name: str | None) -> dict[str, 
 
     of = recipes.find(name).average_of if name is not None and STAGE not in context.meta else ()
     return {part: output.with_suffix(f".{part}.onnx") for part in of}
+
+
+def _first(context: typer.Context, output: Path, name: str | None) -> dict[str, Path]:
+    """The recipe whose model a recipe begins with, and where that goes; empty where it begins with none."""
+    from denoise_cli import recipes
+
+    first = recipes.find(name).begins_with if name is not None and STAGE not in context.meta else ""
+    return {first: output.with_suffix(f".{first}.onnx")} if first else {}
 
 
 def _unsaid(context: typer.Context, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,6 +94,22 @@ def given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def beginning(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> Path | None:
+    """Train the model that a recipe begins with, and return its file; None where it begins with none.
+
+    It is not trained again under --resume.
+    """
+    from denoise_cli import recipes
+
+    for name, path in _first(context, values["output"], values["recipe"]).items():
+        _clear(context, values)
+        if not (values["resume"] and path.exists()):
+            options = _unsaid(context, recipes.stages(name)[-1])
+            train(**{**values, **options, "recipe": name, "output": path})
+        return path
+    return None
+
+
 def earlier_stages(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> Path | None:
     """Train all but the last stage of a recipe: model.1.onnx, ...; returns the checkpoint for the last one.
 
@@ -97,9 +121,11 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     output, init = values["output"], values["init"]
     if values["recipe"] is None or STAGE in context.meta:
         return init
-    _clear(context, values)
+    if not _first(context, output, values["recipe"]):  # else that has been done
+        _clear(context, values)
+    stages = recipes.stages(values["recipe"])[:-1]
     _, *paths = outputs(context, output, values["recipe"])
-    for number, (path, stage) in enumerate(zip(paths, recipes.stages(values["recipe"]), strict=False), 1):
+    for number, (path, stage) in enumerate(zip(paths, stages, strict=False), 1):
         if not (values["resume"] and path.exists()):
             context.meta[STAGE] = number
             train(**{**values, **_unsaid(context, stage), "output": path, "init": init})
@@ -117,8 +143,8 @@ def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: b
     name, resume, overwrite = values["recipe"], values["resume"], values["overwrite"]
     last, *others = outputs(context, values["output"], name)
     average = bool(_parts(context, last, name))
-    if average and values["init"] is not None:
-        raise UsageError(f"--init: {name} is the average of models that each have a beginning of their own")
+    if values["init"] is not None and (average or _first(context, last, name)):
+        raise UsageError(f"--init: {name} begins with models that are trained for it")
     check_output(last, resume, overwrite, sheet=sheet, parts=others if average else None)
     for path in others:
         check_output(path, resume, overwrite, sheet=sheet)

@@ -189,7 +189,7 @@ def train(
         return
     if kind is Kind.image and is_table(clean) and not arrays.is_named(clean):
         raise UsageError(f"{clean} is a table: say --kind table, or --kind series")
-    init = recipes.start(init, output, resume)
+    init = recipes.beginning(context, train, values) or recipes.start(init, output, resume)
     try:
         import torch
 

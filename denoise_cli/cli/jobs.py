@@ -194,9 +194,8 @@ def summary(results: Sequence[Result], skipped: int, missing: int, seconds: floa
     if (done, failed, skipped) == (0, 1, 0):
         return
     pixels, duration = totals(results)
-    parts = [_count(done + failed, "file", "files"), f"{failed} failed"] + (
-        [f"{skipped} skipped"] if skipped else []
-    )
+    parts = [_count(done + failed, "file", "files"), f"{failed} failed"]
+    parts += [f"{skipped} skipped"] if skipped else []
     if any(result.anomaly is not None for result in results):
         parts += [f"{sum(bool(result.anomaly) for result in results)} anomalous"]
     speed = [] if duration else [f"{pixels / 1e6 / max(seconds, 1e-9):.2f} MP/s"]

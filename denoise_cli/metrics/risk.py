@@ -8,8 +8,9 @@ Where x = s + n, and n is white Gaussian noise of the std σ, the expected squar
 the derivatives is b · (f(x + ε b) - f(x)) / ε in the mean over random b of +1 and -1; over so many pixels one b
 will do (S. Ramani, T. Blu, M. Unser, "Monte-Carlo SURE", IEEE TIP 2008).
 
-Where a file has cut x at 0 or 1, y no longer depends on n, so the derivative is 0 there, and x + n is taken to be
-what it is in the mean beyond the cut: with m for s, m + σ φ(a) / Φ(-a) above 1, where a = (1 - m) / σ.
+Where a file has cut x at 0 or 1, y no longer depends on n, so the derivative is 0 there, and for x stands what
+s + n is in the mean beyond the cut: above 1 it is m + σ φ(a) / Φ(-a), where a = (1 - m) / σ and m, the mean of what
+the models make of the pixel, stands for s.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: b
     last, *others = outputs(context, values["output"], name)
     average = bool(_parts(context, last, name))
     if values["init"] is not None and (average or _first(context, last, name)):
-        raise UsageError(f"--init: {name} begins with models that are trained for it")
+        raise UsageError(f"--init: {name} is made of models that have a beginning of their own")
     check_output(last, resume, overwrite, sheet=sheet, parts=others if average else None)
     for path in others:
         check_output(path, resume, overwrite, sheet=sheet)

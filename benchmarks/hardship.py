@@ -64,11 +64,14 @@ def room(pair: Pair, rate: int, noise: np.ndarray) -> Pair:
     return speech, speech + pair[1] - pair[0]
 
 
+def as_loud(other: np.ndarray, own: np.ndarray) -> np.ndarray:
+    return other * np.sqrt(np.square(own).mean() / max(np.square(other).mean(), 1e-12))
+
+
 def two(pair: Pair, rate: int, noise: np.ndarray) -> Pair:
     """With the noise of another recording, as loud as its own."""
     own = pair[1] - pair[0]
-    other = np.resize(noise, len(own))
-    return pair[0], pair[1] + other * np.sqrt(np.square(own).mean() / max(np.square(other).mean(), 1e-12))
+    return pair[0], pair[1] + as_loud(np.resize(noise, len(own)), own)
 
 
 def clipped(pair: Pair, rate: int, noise: np.ndarray) -> Pair:
@@ -93,27 +96,26 @@ def cleaned(system: System, like: Signal, x: np.ndarray) -> np.ndarray:
     return system(replace(like, data=x.astype(np.float32)[None, :, None]))[:, :, 0]
 
 
-def played(path: Path, rate: int, start: float, length: int) -> np.ndarray:
+def played(piece: Signal, rate: int, start: float, length: int) -> np.ndarray:
     """So many samples of a piece of music, (length,), from `start` seconds on, over and over."""
-    piece = audio.read(path)
     x = soxr.resample(piece.data[0].mean(axis=1), piece.header.rate, rate)
     return np.resize(np.roll(x, -int(start * rate) % len(x)), length).astype(float)
 
 
 def in_music(system: System, pairs: Sequence[tuple[Signal, Pair]], folder: Path) -> None:
     """Score speech in music, before and after, over all pairs and by piece."""
-    pieces = sorted(folder.iterdir())
+    pieces = {path.stem: audio.read(path) for path in sorted(folder.iterdir())}
+    music = list(pieces.values())
     before, after = [], []
     for index, (like, pair) in enumerate(pairs):
         rate, turn = like.header.rate or 0, index // len(pieces)
-        music = played(pieces[index % len(pieces)], rate, 6.0 * turn, len(pair[0]))
-        clean, noise = pair[0], pair[1] - pair[0]
-        noisy = clean + music * np.sqrt(np.square(noise).mean() / np.square(music).mean())
+        heard = played(music[index % len(music)], rate, 6.0 * turn, len(pair[0]))
+        clean, noisy = pair[0], pair[0] + as_loud(heard, pair[1] - pair[0])
         before.append(scores(noisy[None], clean[None], rate))
         after.append(scores(cleaned(system, like, noisy), clean[None], rate))
     show("music", before, after)
-    for index, piece in enumerate(pieces[: len(pairs)]):
-        show(piece.stem[:25], before[index :: len(pieces)], after[index :: len(pieces)])
+    for index, name in enumerate(list(pieces)[: len(pairs)]):
+        show(name[:25], before[index :: len(pieces)], after[index :: len(pieces)])
 
 
 def show(name: str, noisy: Sequence[list[float]], cleaned: Sequence[list[float]]) -> None:

@@ -32,7 +32,7 @@ from denoise_cli.segments import segments
 from denoise_cli.session import Session
 from denoise_cli.signal import Header, Signal, Sink, Source
 from denoise_cli.verdict import Verdict
-from denoise_cli.workers import TILE, WINDOW, Choice, Into, Options, Tile, Workers, threads_of
+from denoise_cli.workers import TILE, WINDOW, Choice, Options, Workers, threads_of
 
 if TYPE_CHECKING:
     from denoise_cli.media.containers import AudioOptions
@@ -260,7 +260,6 @@ class _Window:
         session: Session,
         workers: Workers,
     ):
-        card = session.card
         self.x = data[:, cut.keep]
         self.y = np.empty(self.x.shape, np.float32)
         self.tiles = []
@@ -268,11 +267,8 @@ class _Window:
             first, last = group[0], group[-1] + 1  # consecutive, so that slices do and nothing is copied
             for column in columns:
                 target = self.y[first:last, :, column.start : column.stop]
-                for which, sample in card.lift(data[first:last, :, column.read]):
-                    crop = Into(target[which], card, len(group), cut.keep, column.keep)
-                    self.tiles.append(Tile(session, sample, crop))
-        for tile in self.tiles:
-            workers.submit(tile)
+                read = data[first:last, :, column.read]
+                self.tiles += workers.start(session, read, target, cut.keep, column.keep)
 
     def join(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
         """The core's input and output, (C, rows, W) each; waits for the tiles."""

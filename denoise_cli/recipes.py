@@ -23,6 +23,11 @@ class Recipe:
     average_of: tuple[str, ...] = ()  # recipes whose models are averaged; there is no training beyond theirs
     begins_with: str = ""  # the recipe whose model is trained on
 
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        """The recipes whose models it needs."""
+        return self.average_of or ((self.begins_with,) if self.begins_with else ())
+
 
 # Adam and its rate as in Keras, of which the text's program is one; MNIST is never turned or mirrored: a 6 is no 9.
 _MNIST = {

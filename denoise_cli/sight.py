@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from denoise_cli.metrics import STEPS, probed, risks, traits
+from denoise_cli.metrics import probed, risks, white_std
 from denoise_cli.session import Session
 
 Group = Sequence[int]  # consecutive channels that belong together
@@ -30,10 +30,13 @@ LEAST, MOST = 48, 256  # side of the piece, pixels
 
 def white(seen: np.ndarray, groups: Sequence[Group]) -> list[float] | None:
     """The std of the noise of each group of channels, in [0, 1]; None where it is not white in all of them."""
-    found = [traits(seen[group[0] : group[-1] + 1]) for group in groups]
-    if any(one is None or not one.white for one in found):
-        return None
-    return [one.std / STEPS for one in found if one is not None]
+    stds: list[float] = []
+    for group in groups:
+        std = white_std(seen[group[0] : group[-1] + 1])
+        if std is None:
+            return None
+        stds.append(std)
+    return stds
 
 
 def better(

@@ -113,7 +113,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Into:
+class _Into:
     """Puts a result of a model where it belongs."""
 
     target: np.ndarray  # a view of the output, (c, h, w)
@@ -259,13 +259,11 @@ class Workers:
 
     def _compute(self, session: Session, x: np.ndarray) -> Callable[[], np.ndarray]:
         """Put (C, H, W), one group of channels, through a model; what comes back waits for the result."""
-        y, card, tiles = np.empty(x.shape, np.float32), session.card, list[Tile]()
-        for which, sample in card.lift(x):
-            tiles.append(Tile(session, sample, Into(y[which], card, len(x), slice(None), slice(None))))
-            self.submit(tiles[-1])
+        y = np.empty(x.shape, np.float32)
+        started = self.start(session, x, y)
 
         def result() -> np.ndarray:
-            for tile in tiles:
+            for tile in started:
                 tile.done.result()
             return y
 
@@ -279,6 +277,21 @@ class Workers:
     def committing(self, sink: Sink) -> AbstractContextManager[None]:
         """While a picture is encoded that takes as much memory as windows do, there are none."""
         return self.room.alone() if getattr(sink, "hungry", False) else nullcontext()
+
+    def start(
+        self,
+        session: Session,
+        x: np.ndarray,
+        y: np.ndarray,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+    ) -> list[Tile]:
+        """Put (C, H, W), one group of channels, through a model; `rows` and `columns` of the result go into `y`."""
+        started = []
+        for which, sample in session.card.lift(x):
+            started.append(Tile(session, sample, _Into(y[which], session.card, len(x), rows, columns)))
+            self.submit(started[-1])
+        return started
 
     def submit(self, tile: Tile) -> None:
         with self.changed:

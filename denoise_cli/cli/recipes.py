@@ -58,24 +58,36 @@ def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[
     if name is not None and STAGE not in context.meta:
         for number in range(1, len(recipes.stages(name))):
             yield output.with_suffix(f".{number}.onnx")
-    for part, path in {**_parts(context, output, name), **_first(context, output, name)}.items():
+    for part, path in _parts(context, output, name).items():
         yield from outputs(context, path, part)
 
 
 def _parts(context: typer.Context, output: Path, name: str | None) -> dict[str, Path]:
-    """The recipes that a recipe is the average of, and where their models go; empty where it is of none."""
+    """The recipes that a recipe is the average of or begins with, and where their models go; empty for most."""
     from denoise_cli import recipes
 
-    of = recipes.find(name).average_of if name is not None and STAGE not in context.meta else ()
+    of = recipes.find(name).made_of if name is not None and STAGE not in context.meta else ()
     return {part: output.with_suffix(f".{part}.onnx") for part in of}
 
 
-def _first(context: typer.Context, output: Path, name: str | None) -> dict[str, Path]:
-    """The recipe whose model a recipe begins with, and where that goes; empty where it begins with none."""
+def _is_average(context: typer.Context, name: str | None) -> bool:
     from denoise_cli import recipes
 
-    first = recipes.find(name).begins_with if name is not None and STAGE not in context.meta else ""
-    return {first: output.with_suffix(f".{first}.onnx")} if first else {}
+    return name is not None and STAGE not in context.meta and bool(recipes.find(name).average_of)
+
+
+def _trained(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> list[Path]:
+    """Train the models that a recipe is made of, under --resume those that are missing; returns where they are."""
+    from denoise_cli import recipes
+
+    parts = _parts(context, values["output"], values["recipe"])
+    if parts:
+        _clear(context, values)
+    for part, path in parts.items():
+        if not (values["resume"] and path.exists()):
+            options = _unsaid(context, recipes.stages(part)[-1])
+            train(**{**values, **options, "recipe": part, "output": path})
+    return list(parts.values())
 
 
 def _unsaid(context: typer.Context, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,19 +107,8 @@ def given(context: typer.Context, name: str) -> bool:
 
 
 def beginning(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> Path | None:
-    """Train the model that a recipe begins with, and return its file; None where it begins with none.
-
-    It is not trained again under --resume.
-    """
-    from denoise_cli import recipes
-
-    for name, path in _first(context, values["output"], values["recipe"]).items():
-        _clear(context, values)
-        if not (values["resume"] and path.exists()):
-            options = _unsaid(context, recipes.stages(name)[-1])
-            train(**{**values, **options, "recipe": name, "output": path})
-        return path
-    return None
+    """Train the model that a recipe begins with, and return its file; None where it begins with none."""
+    return next(iter(_trained(context, train, values)), None)
 
 
 def earlier_stages(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> Path | None:
@@ -121,7 +122,7 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     output, init = values["output"], values["init"]
     if values["recipe"] is None or STAGE in context.meta:
         return init
-    if not _first(context, output, values["recipe"]):  # else that has been done
+    if not _parts(context, output, values["recipe"]):  # else that has been done
         _clear(context, values)
     stages = recipes.stages(values["recipe"])[:-1]
     _, *paths = outputs(context, output, values["recipe"])
@@ -142,10 +143,9 @@ def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: b
     check_name(values["output"])
     name, resume, overwrite = values["recipe"], values["resume"], values["overwrite"]
     last, *others = outputs(context, values["output"], name)
-    average = bool(_parts(context, last, name))
-    if values["init"] is not None and (average or _first(context, last, name)):
+    if values["init"] is not None and _parts(context, last, name):
         raise UsageError(f"--init: {name} is made of models that have a beginning of their own")
-    check_output(last, resume, overwrite, sheet=sheet, parts=others if average else None)
+    check_output(last, resume, overwrite, sheet=sheet, parts=others if _is_average(context, name) else None)
     for path in others:
         check_output(path, resume, overwrite, sheet=sheet)
 
@@ -162,22 +162,12 @@ def _clear(context: typer.Context, values: Mapping[str, Any]) -> None:
 
 
 def averages(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> bool:
-    """Train every model that a recipe is the average of, and write the average; False where it is of none.
-
-    One whose model is there is not trained again under --resume.
-    """
-    from denoise_cli import recipes
+    """Train every model that a recipe is the average of, and write the average; False where it is of none."""
     from denoise_cli.cli.average import write
 
-    parts = _parts(context, values["output"], values["recipe"])
-    if not parts:
+    if not _is_average(context, values["recipe"]):
         return False
-    _clear(context, values)
-    for part, path in parts.items():
-        if not (values["resume"] and path.exists()):
-            options = _unsaid(context, recipes.stages(part)[-1])
-            train(**{**values, **options, "recipe": part, "output": path})
-    write(list(parts.values()), values["output"], quiet=values["quiet"])
+    write(_trained(context, train, values), values["output"], quiet=values["quiet"])
     return True
 
 

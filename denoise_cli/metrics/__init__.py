@@ -19,11 +19,11 @@ from denoise_cli.metrics.reconstruction import ErrorMeter, exceeds
 from denoise_cli.metrics.risk import probed, risks
 from denoise_cli.metrics.sound import NoScore, log_spectral_distance, segmental_snr, si_sdr, snr
 from denoise_cli.metrics.speech import pesq, stoi
-from denoise_cli.metrics.white import NoiseTraits, is_white, traits
+from denoise_cli.metrics.white import NoiseTraits, is_white, traits, white_std
 
 __all__ = [
     "FLATTEST", "STEPS", "WINDOW",
     "ErrorMeter", "LevelMeter", "NoScore", "NoiseMeter", "NoiseTraits", "ResidualMeter",
     "exceeds", "is_white", "log_spectral_distance", "mse", "noise_level", "noise_std", "pesq", "probed", "psnr",
-    "residual", "risks", "segmental_snr", "si_sdr", "snr", "ssim", "stoi", "traits",
+    "residual", "risks", "segmental_snr", "si_sdr", "snr", "ssim", "stoi", "traits", "white_std",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ GROUPS = 4  # of patches, from dark to bright
 
 # Ranges over pictures of the training set, given these noises, and PolyU's 100 pairs; what comes of them is in
 # benchmarks/white.py.
-STRONG, TOO_STRONG = 4.0, 80.0  # 8-bit steps; on fainter noise a model for white noise gains nothing
+STRONG, TOO_STRONG = 4.0, 80.0  # 8-bit steps; on fainter noise a model for white noise is not always the better one
 SLOPE = 0.85, 1.2  # white noise 0.9 to 1.1, what cameras write 1.7 and more, mosaics and dithering 0.7
 RISE = 0.94  # white noise 0.95 to 1.1, more on texture; sharpened noise 0.90 to 0.95
 BALANCE = 1.2  # white noise 1.0 to 1.1
@@ -85,7 +85,6 @@ def traits(x: np.ndarray) -> NoiseTraits | None:
 
     low_energy = np.square(coefficients(patches.reshape(-1, PATCH**2), low)).reshape(channels, count, -1)
     roughness = (low_energy[:, :, :LOWEST] / left**2).mean(axis=(0, 2))  # divided twice as in NoiseMeter
-    middle = low_energy[:, :, LOWEST:] / left
     by_brightness = np.argsort(patches.mean(axis=(0, 2)), kind="stable")
     levels = [
         np.square(high_of(_least(roughness, group))).mean() for group in np.array_split(by_brightness, GROUPS)
@@ -99,7 +98,7 @@ def traits(x: np.ndarray) -> NoiseTraits | None:
     return NoiseTraits(
         std=STEPS * float(np.sqrt(median(power))),
         slope=float(power[order <= 10].mean() / power[order >= 12].mean()),
-        rise=float(middle[:, best].mean() / power.mean()),
+        rise=float((low_energy[:, best, LOWEST:] / left[:, best]).mean() / power.mean()),
         balance=float(np.sqrt(each.max() / each.min())),
         correlation=_correlation(c.reshape(channels, -1)),
         spread=float(np.sqrt(max(levels) / min(levels))),
@@ -108,10 +107,15 @@ def traits(x: np.ndarray) -> NoiseTraits | None:
     )
 
 
+def white_std(x: np.ndarray) -> float | None:
+    """The std, in [0, 1], of the noise of a (C, H, W) float32 picture; None where ``NoiseTraits.white`` is not."""
+    found = traits(x)
+    return found.std / STEPS if found is not None and found.white else None
+
+
 def is_white(x: np.ndarray) -> bool:
     """Whether a (C, H, W) float32 picture in [0, 1] has white Gaussian noise, everywhere alike and not faint."""
-    found = traits(x)
-    return found is not None and found.white
+    return white_std(x) is not None
 
 
 def _least(roughness: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -70,9 +70,7 @@ class Pictures:
             )
 
     def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
-        o, skip = self.options, tasks.skipping(say)
-        for path, reason in self._left_out:
-            skip(path, reason)
+        o, skip = self.options, tasks.skipping(say, self._left_out)
         say(f"{self.count} pictures to train on, {len(self.validation)} to validate")
         self.multiple, self.device = getattr(net, "multiple", 1), device
         pool = data.load(self.training, self.channels, skip, least=o.patch, seed=o.seed)

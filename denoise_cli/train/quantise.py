@@ -129,9 +129,7 @@ def _patches(
     """What the model is fed: (BATCH, C, SIDE, SIDE), with the noise of its training, and the levels or none."""
     left_out: list[tasks.LeftOut] = []
     paths = tasks.listing(clean, media.IMAGE_SUFFIXES, left_out)
-    skip = tasks.skipping(say)
-    for path, reason in left_out:
-        skip(path, reason)
+    skip = tasks.skipping(say, left_out)
     if not paths:
         raise TrainingError(f"{clean}: no pictures to take ranges from")
     chosen = np.random.default_rng(seed).permutation(len(paths))[: STEPS * BATCH]

@@ -61,9 +61,7 @@ class Sounds:
             raise UsageError(f"loss perceptual knows recordings at {loudness.RATE} Hz, not at {self.rate}")
 
     def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
-        o, skip = self.options, tasks.skipping(say)
-        for path, reason in self._left_out:
-            skip(path, reason)
+        o, skip = self.options, tasks.skipping(say, self._left_out)
         held = tasks.held_out(self.noises)
         noises = [path for path in self.noises if path not in set(held)]
         count = len(self.validation)

@@ -240,9 +240,7 @@ class Tables:
             )
 
     def load(self, net: nn.Module, device: torch.device, say: Callable[[str], None]) -> None:
-        skip = tasks.skipping(say)
-        for path, reason in self._skipped:
-            skip(path, reason)
+        tasks.skipping(say, self._skipped)
         for note in self._notes:
             say(note)
         rows, held = (sum(x.shape[1] for x in data) for data in (self.data, self.held))

@@ -98,10 +98,12 @@ def held_out(paths: Sequence[T]) -> list[T]:
     return list(paths[::HELD_OUT]) if len(paths) >= 4 else []
 
 
-def skipping(say: Callable[[str], None]) -> Callable[[Path, str], None]:
-    """A callback that says which file is left out, and why, in one line."""
+def skipping(say: Callable[[str], None], left_out: Sequence[LeftOut] = ()) -> Callable[[Path, str], None]:
+    """A callback that says which file is left out, and why, in one line; first those that are known already."""
 
     def skip(path: Path, reason: str) -> None:
         say(f"left out: {reason if str(path) in reason else f'{path}: {reason}'}")
 
+    for path, reason in left_out:
+        skip(path, reason)
     return skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,7 +16,8 @@ from conftest import scene, write_png
 from denoise_cli import nets, recipes
 from denoise_cli.card import ModelCard
 from denoise_cli.cli import main
-from denoise_cli.errors import InputError, ModelError, UsageError
+from denoise_cli.cli import recipes as beginnings
+from denoise_cli.errors import InputError, ModelError, RefusedError, UsageError
 from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session
 from denoise_cli.train import checkpoint, rounding
@@ -230,6 +232,25 @@ def test_a_recipe_may_begin_with_the_model_of_another(tmp_path, monkeypatch, cap
     assert run(*line, "--init", first, "--overwrite") == 2
     assert "a beginning of their own" in capsys.readouterr().err
     assert first.exists()
+
+
+def test_a_recipe_that_begins_with_an_average_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "one", recipes.Recipe("one", {"kind": "audio"}))
+    monkeypatch.setitem(recipes.RECIPES, "two", recipes.Recipe("two", {"kind": "audio"}, ({}, {})))
+    both = recipes.Recipe("both", {"kind": "audio"}, average_of=("one", "two"))
+    monkeypatch.setitem(recipes.RECIPES, "both", both)
+    monkeypatch.setitem(recipes.RECIPES, "onward", recipes.Recipe("onward", {"kind": "audio"}, begins_with="both"))
+    context = SimpleNamespace(meta={})
+    values = {"output": tmp_path / "m.onnx", "recipe": "onward", "init": None, "resume": True, "overwrite": False}
+    parts = [tmp_path / f"m.both{part}.onnx" for part in (".one", ".two.1", ".two", "")]
+    assert set(beginnings.outputs(context, values["output"], "onward")) == {values["output"], *parts}
+    for path in parts:
+        path.touch()
+        if path != parts[-1]:  # an average has no checkpoint
+            path.with_suffix(".ckpt").touch()
+    beginnings.check_outputs(context, values, sheet=True)
+    with pytest.raises(RefusedError, match=r"both\.onnx exists already"):
+        beginnings.check_outputs(context, {**values, "resume": False}, sheet=True)
 
 
 def test_a_recipe_may_be_the_average_of_others(tmp_path, monkeypatch, capsys):

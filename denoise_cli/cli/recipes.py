@@ -52,14 +52,18 @@ def outputs(context: typer.Context, output: Path, name: str | None) -> Iterator[
 
     Or the average, and then those of every recipe that it is made of or begins with.
     """
-    from denoise_cli import recipes
-
     yield output
-    if name is not None and STAGE not in context.meta:
-        for number in range(1, len(recipes.stages(name))):
-            yield output.with_suffix(f".{number}.onnx")
+    yield from _earlier(context, output, name)
     for part, path in _parts(context, output, name).items():
         yield from outputs(context, path, part)
+
+
+def _earlier(context: typer.Context, output: Path, name: str | None) -> list[Path]:
+    """The models of a recipe's own stages before the last one."""
+    from denoise_cli import recipes
+
+    count = len(recipes.stages(name)) if name is not None and STAGE not in context.meta else 1
+    return [output.with_suffix(f".{number}.onnx") for number in range(1, count)]
 
 
 def _parts(context: typer.Context, output: Path, name: str | None) -> dict[str, Path]:
@@ -125,8 +129,8 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
     if not _parts(context, output, values["recipe"]):  # else that has been done
         _clear(context, values)
     stages = recipes.stages(values["recipe"])[:-1]
-    _, *paths = outputs(context, output, values["recipe"])
-    for number, (path, stage) in enumerate(zip(paths, stages, strict=False), 1):
+    paths = _earlier(context, output, values["recipe"])
+    for number, (path, stage) in enumerate(zip(paths, stages, strict=True), 1):
         if not (values["resume"] and path.exists()):
             context.meta[STAGE] = number
             train(**{**values, **_unsaid(context, stage), "output": path, "init": init})
@@ -141,13 +145,19 @@ def check_outputs(context: typer.Context, values: Mapping[str, Any], *, sheet: b
     from denoise_cli.train.paths import check_name, check_output
 
     check_name(values["output"])
-    name, resume, overwrite = values["recipe"], values["resume"], values["overwrite"]
-    last, *others = outputs(context, values["output"], name)
-    if values["init"] is not None and _parts(context, last, name):
-        raise UsageError(f"--init: {name} is made of models that have a beginning of their own")
-    check_output(last, resume, overwrite, sheet=sheet, parts=others if _is_average(context, name) else None)
-    for path in others:
-        check_output(path, resume, overwrite, sheet=sheet)
+    resume, overwrite = values["resume"], values["overwrite"]
+    if values["init"] is not None and _parts(context, values["output"], values["recipe"]):
+        raise UsageError(f"--init: {values['recipe']} is made of models that have a beginning of their own")
+
+    def check(output: Path, name: str | None) -> None:
+        _, *others = outputs(context, output, name)
+        check_output(output, resume, overwrite, sheet=sheet, parts=others if _is_average(context, name) else None)
+        for path in _earlier(context, output, name):
+            check_output(path, resume, overwrite, sheet=sheet)
+        for part, path in _parts(context, output, name).items():
+            check(path, part)
+
+    check(values["output"], values["recipe"])
 
 
 def _clear(context: typer.Context, values: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.corrupt import parse
 from denoise_cli.errors import InputError, ModelError, TrainingError, UsageError
 from denoise_cli.media import table
+from denoise_cli.media.course import Course
 from denoise_cli.session import Session
 from denoise_cli.signal import Header
 from denoise_cli.train import loop
@@ -304,3 +306,71 @@ def test_reading_a_table_for_training_takes_the_whole_file(tmp_path):
     assert np.abs(whole.data[:, :, 0].T - x).max() < 1e-6
     with closing(table.open_table(path.open("rb"), "a.csv")) as source:
         assert isinstance(source, table.TableSource)
+
+
+def clocked(path: Path, n: int = 30) -> Path:
+    """Seconds since 1970 over months, a number of the row, a value, a stage that never falls, with a hole."""
+    x = np.random.default_rng(0).standard_normal((n, 4))
+    x[:, 0] = 1_600_000_000 + np.cumsum(1 + 1e6 * np.random.default_rng(1).random(n)).round()
+    x[:, 1] = 100 - np.arange(n)
+    x[:, 3] = np.arange(n) // 2
+    x[3, 1] = np.nan
+    return sheet(path, x)
+
+
+def test_a_column_that_counts_the_rows_is_left_out_where_none_is_chosen(tmp_path):
+    path = clocked(tmp_path / "a.csv")
+    for kind, arch in (("table", "dense"), ("series", "series")):
+        task = Tables(path, options(arch=arch, patch=64), kind=kind)
+        assert task.names == ("c", "d")
+        assert [len(x) for x in task.data] == [2]
+        said: list[str] = []
+        task.load(nets.build(arch, task.options.net), torch.device("cpu"), said.append)
+        assert any('column "a", "b": only rises, or only falls' in line and "--column" in line for line in said)
+    assert Tables(path, options(), taken=("c", "b")).names == ("c", "b")
+    assert Tables(clocked(tmp_path / "short.csv", 19), options()).names == ("a", "b", "c", "d"), "too few to tell"
+
+
+def test_every_file_has_a_say_in_what_counts_the_rows(tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    clocked(folder / "1.csv")
+    x = np.random.default_rng(0).standard_normal((30, 4))
+    x[:, 0] = -np.arange(30)
+    sheet(folder / "2.csv", x)
+    assert Tables(folder, options()).names == ("b", "c", "d"), (
+        "one clock ran backwards, one number of rows did not run"
+    )
+
+
+def test_columns_are_chosen_by_name(tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    x = np.random.default_rng(0).standard_normal((30, 3))
+    sheet(folder / "1.csv", x, "abc")
+    sheet(folder / "2.csv", x, "cxa")
+    task = Tables(folder, options(), taken=("c", "a"))
+    assert task.card()["columns"] == ("c", "a")
+    assert [len(x) for x in task.data] == [2, 2], "both files have them"
+    with pytest.raises(TrainingError, match='no column "z"'):
+        Tables(folder, options(), taken=("z",))
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(TrainingError, match="its columns have no names"):
+        Tables(tmp_path / "x.npy", options(), taken=("a", "b", "c"))
+
+
+def test_the_course_of_a_file_is_that_of_its_parts():
+    x = np.random.default_rng(0).integers(0, 3, (60, 4)).astype(np.float64)
+    x[:, 1] = np.arange(60)
+    x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
+    x[:, 3] = np.nan
+    whole = Course.of(x)
+    for cuts in ([20, 40], [1, 2, 3], [0, 59]):
+        course = Course.of(x[:0])
+        for part in np.split(x, cuts):
+            course = course.then(Course.of(part))
+        for field in dataclasses.fields(Course):
+            assert np.array_equal(getattr(course, field.name), getattr(whole, field.name), equal_nan=True), (
+                field.name
+            )
+    assert (whole.falls[1], whole.stays[1], whole.rises[1]) == (0, 0, whole.known[1] - 1)

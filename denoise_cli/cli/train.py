@@ -52,6 +52,15 @@ def train(
     noise_dir: Annotated[
         Path | None, typer.Option("--noise-dir", metavar="DIR", help="audio: recordings of noise to mix in.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME",
+            help="Tables, series: a column that the model takes; others pass through.",
+            show_default="those of numbers, but for clocks",
+        ),
+    ] = None,
     arch: Annotated[
         str | None,
         typer.Option(
@@ -216,6 +225,8 @@ def train(
         raise UsageError(choice("architecture", arch, nets.NETS))
     if noise_dir is not None and not sound:
         raise UsageError("--noise-dir goes with --kind audio")
+    if column and not tabular:
+        raise UsageError("--column goes with --kind table or series")
     if noise and sound:
         raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
     if fgsm > (full := 1 if sound else 255):
@@ -258,7 +269,7 @@ def train(
     if sound:
         task: Task = Sounds(clean, settings, noise_dir, val, rate)
     elif tabular:
-        task = tables.Tables(clean, settings, val, tabular)
+        task = tables.Tables(clean, settings, val, tabular, column or ())
     else:
         task = (Stacks if arrays.is_named(clean) else Pictures)(clean, settings, val, channels)
     init = recipes.earlier_stages(context, train, values)  # now that all which can be refused is

@@ -22,6 +22,7 @@ import numpy as np
 from denoise_cli.errors import InputError, OutputError, UnavailableError
 from denoise_cli.media import matrices, parquet
 from denoise_cli.media.beside import Target, open_input, printable, writing
+from denoise_cli.media.course import Course
 from denoise_cli.media.delimited import Delimited
 from denoise_cli.media.layout import MAX_COLUMNS, TABLE_SUFFIXES, Layout
 from denoise_cli.signal import Header, Signal, gather
@@ -122,13 +123,13 @@ class TableSource:
         """All of it; extras["names"] are its columns, extras["gaps"] counts the missing values in blank lines."""
         return Signal(gather(self).data, self.header, {"names": self.names, "gaps": self.gaps})
 
-    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and largest known value of each column, (F,) float64, from a pass over the file; else NaN."""
-        low = high = np.full(len(self.columns), np.nan)
+    def course(self) -> Course:
+        """How each column runs, from a pass over the file."""
+        course = Course.of(np.empty((0, len(self.columns))))
         with reading(self.name):
             for _, values in self._reader.chunks(self.columns):
-                low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
-        return low, high
+                course = course.then(Course.of(values))
+        return course
 
     def moments(self) -> Moments:
         """Mean and standard deviation of the known values of each column, from a pass over the file.

@@ -1,4 +1,4 @@
-"""What the columns of tables are divided by, and which of them float32 is too coarse for."""
+"""What the columns of tables are divided by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FAINT = 3e-6  # of the largest value: 25 steps of float32
 STILL = 1e-12  # of the mean; rounding leaves a constant column a deviation of a few units in its last place
 
 
@@ -38,11 +37,3 @@ class Scale:
         shape = (-1, *[1] * (axes - 1))
         both = (torch.from_numpy(v).float().reshape(shape).to(device) for v in (self.mean, self.std))
         return next(both), next(both)
-
-
-def narrow(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Which columns, by their (F,) extremes, vary by next to nothing beside their size, or not at all, (F,) bool.
-
-    Times counted since 1970 do: float32, which keeps seven digits, leaves little of them.
-    """
-    return high - low < FAINT * np.maximum(np.abs(low), np.abs(high))

@@ -25,9 +25,9 @@ from denoise_cli.media import TABLE_SUFFIXES
 from denoise_cli.media import table as tables
 from denoise_cli.media.layout import Layout, Tabular
 from denoise_cli.signal import Header
-from denoise_cli.train import tasks
+from denoise_cli.train import columns, tasks
 from denoise_cli.train.loop import Options
-from denoise_cli.train.scale import Scale, narrow
+from denoise_cli.train.scale import Scale
 from denoise_cli.train.stream import Pair, Stream
 
 NOISE: dict[Tabular, str] = {
@@ -105,20 +105,28 @@ class Tables:
     metric = "SNR"
     stream: Samples
 
-    def __init__(self, clean: Path, options: Options, val: Path | None = None, kind: Tabular = "table"):
+    def __init__(
+        self,
+        clean: Path,
+        options: Options,
+        val: Path | None = None,
+        kind: Tabular = "table",
+        taken: Sequence[str] = (),
+    ):
+        """`taken` names the columns that are modelled; (): those of numbers that are fit for it."""
         self.kind = kind
         noun = "tables" if kind == "table" else "series"
         self._skipped: list[tasks.LeftOut] = []
         training, validation = tasks.split(clean, val, TABLE_SUFFIXES, noun, self._skipped)
         self.files = [*training, *validation]
         self._notes: list[str] = []
-        self.names: tuple[str, ...] | None = None
+        self.taken, self.names = tuple(taken), tuple(taken) or None
         self.data = self._read(training, clean)
         names: Counter[str] = Counter(self.names or ())
         twice = [name for name, count in names.items() if name and count > 1]
         if twice:  # no file could be matched with the model by its names
             raise TrainingError(f'{clean}: has more than one column "{twice[0]}"')
-        self._leave_out_the_faint(training, clean)
+        self._leave_out_the_unfit(training, clean)
         self.held = self._read(validation, val or clean) if validation else []
         if not validation:
             self._hold_out(options)
@@ -146,6 +154,8 @@ class Tables:
         for path in paths:
             try:
                 with self._opened(path) as source:
+                    if self.taken and not any(source.names):
+                        raise InputError(f"{path}: its columns have no names, by which --column takes some")
                     room -= 4 * source.header.channels * (source.header.length or 0)
                     if room < 0:
                         raise TrainingError(f"{root}: more than {BUDGET >> 30} GiB of values; train on fewer files")
@@ -168,34 +178,21 @@ class Tables:
             layout = Layout(self.kind, self.names if any(self.names) else (), len(self.names))
         return closing(tables.open_table(path.open("rb"), str(path), layout))
 
-    def _leave_out_the_faint(self, paths: Sequence[Path], root: Path) -> None:
-        """What float32 would ruin is no column of the model, where names say which is meant; else it is told.
+    def _leave_out_the_unfit(self, paths: Sequence[Path], root: Path) -> None:
+        """What is unfit is no column of the model, where names say which is meant; else it is told.
 
-        The files are asked once more whether a column that float32 hides does move.
+        The files are asked once more, for float32 hides much of what they hold.
         """
-        names = self.names or ()
-        low, high = (f.reduce([f.reduce(x, axis=1) for x in self.data]) for f in (np.fmin, np.fmax))
-        if not narrow(low, high).any():
+        if not columns.suspected(self.data):
             return
-        bad = {path for path, _ in self._skipped}
-        exact = []
+        bad, courses = {path for path, _ in self._skipped}, []
         for path in paths:
             if path not in bad:
                 with self._opened(path) as source:
-                    exact.append(source.extremes())
-        low, high = (f.reduce(ends) for f, ends in zip((np.fmin, np.fmax), zip(*exact, strict=True), strict=True))
-        out = np.flatnonzero(narrow(low, high) & (low < high))
-        if not len(out):
-            return
-        shown = ", ".join(f'"{names[c]}"' if names[c] else str(c + 1) for c in out)
-        what = f"column {shown}: varies by three millionths of its size at most, of which float32 keeps little"
-        rest = [c for c in range(len(names)) if c not in out]
-        if not rest:
-            raise TrainingError(f"{root}: {what}; subtract the mean")
-        if not any(names):
-            self._notes.append(f"{what}; leave it out")
-            return
-        self._notes.append(f"{what}; it is left out, and passed through when the model runs")
+                    courses.append(source.course())
+        names = self.names or ()
+        rest, notes = columns.kept(names, courses, root, chosen=bool(self.taken))
+        self._notes += notes
         self.names = tuple(names[c] for c in rest)
         self.data = self._known([x[rest] for x in self.data])
 

@@ -355,3 +355,26 @@ def test_a_table_that_is_trained_on_like_pictures_is_told_how(command, tmp_path)
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     done = command("train", tmp_path / "x.csv", "-o", tmp_path / "m.onnx", "--steps", 1)
     assert (done.code, done.err.count("\n"), "say --kind table" in done.err) == (2, 1, True)
+
+
+def test_a_clock_comes_back_as_it_was_and_columns_can_be_chosen(command, tmp_path):
+    path = tmp_path / "log.csv"
+    rng = np.random.default_rng(0)
+    path.write_text("id,when,x,y\n" + "".join(f"{i},{i * 60.5},{rng.normal():.3f},1\n" for i in range(40)))
+    train = ["train", path, "--kind", "series", "--steps", 2, "--threads", 1, "--patch", 32, "--overwrite"]
+    done = command(*train, "-o", tmp_path / "m.onnx")
+    assert done.code == 0, done.err
+    assert 'column "id", "when": only rises' in done.err
+    assert command("run", path, "-m", tmp_path / "m.onnx", "-o", tmp_path / "y.csv").code == 0
+    before, after = (
+        [line.rsplit(",", 2) for line in p.read_text().splitlines()] for p in (path, tmp_path / "y.csv")
+    )
+    assert [line[0] for line in before] == [line[0] for line in after]
+    assert [line[1] for line in before] != [line[1] for line in after]
+
+    assert command(*train, "--column", "when", "--column", "x", "-o", tmp_path / "m.onnx").code == 0
+    assert ModelFile.read(tmp_path / "m.onnx").card.columns == ("when", "x")
+    done = command(*train, "--column", "z", "-o", tmp_path / "m.onnx")
+    assert (done.code, 'no column "z"' in done.err) == (1, True), done.err
+    done = command("train", tmp_path, "--column", "x", "--steps", 2, "-o", tmp_path / "n.onnx")
+    assert (done.code, "--column goes with --kind table or series" in done.err) == (2, True), done.err

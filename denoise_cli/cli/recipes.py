@@ -179,21 +179,3 @@ def averages(context: typer.Context, train: Callable[..., None], values: Mapping
         return False
     write(_trained(context, train, values), values["output"], quiet=values["quiet"])
     return True
-
-
-def net_options(pairs: list[str]) -> dict[str, Any]:
-    """``widths=32,64`` -> {"widths": (32, 64)}; numbers, true and false."""
-    from denoise_cli.errors import UsageError
-
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        words = {"true": True, "false": False}
-        try:
-            values = [words[word] if word in words else int(word) for word in text.split(",")]
-        except ValueError:
-            raise UsageError(f'--net "{pair}": write KEY=VALUE, with whole numbers, true or false') from None
-        if not equals or not key:
-            raise UsageError(f'--net "{pair}": write KEY=VALUE')
-        options[key] = tuple(values) if "," in text else values[0]
-    return options

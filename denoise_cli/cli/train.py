@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from denoise_cli import memory
+from denoise_cli.cli import architectures, recipes, screen
 from denoise_cli.cli import options as opt
-from denoise_cli.cli import recipes, screen
 
 
 class Precision(StrEnum):
@@ -65,13 +65,18 @@ def train(
         str | None,
         typer.Option(
             "--arch",
-            help="unet, dncnn, conv-dae, latent-dae, dense-dae; band-mixer for audio; dense for tables; series.",
+            callback=architectures.option,
+            is_eager=True,
+            help="unet, dncnn, conv-dae, latent-dae, dense-dae; band-mixer for audio; dense for tables; series; "
+            '"help" lists them with their options.',
             show_default="pictures unet, audio band-mixer, tables dense",
         ),
     ] = None,
     net: Annotated[
         list[str] | None,
-        typer.Option("--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192."),
+        typer.Option(
+            "--net", metavar="KEY=VALUE", help="An option of the net, e.g. widths=48,96,192; see --arch help."
+        ),
     ] = None,
     noise: opt.TrainingNoise = None,
     loss: Annotated[
@@ -248,7 +253,7 @@ def train(
         screen.say(f"this processor has no arithmetic for bfloat16: {slow}")
     settings = loop.Options(
         arch=arch,
-        net=(before["net"] if arch == before.get("arch") else {}) | recipes.net_options(net or []),
+        net=(before["net"] if arch == before.get("arch") else {}) | architectures.net_options(net or []),
         noise="" if sound else "+".join(noise or [before.get("noise") or default_noise]),
         loss=loss or before.get("loss") or nets.NETS[arch].default_loss,
         optimiser=optimiser or (tables.OPTIMISER if tabular else loop.Options.optimiser),

@@ -17,7 +17,8 @@ from conftest import ROOT, read_png, scene, write_png
 from PIL import Image
 from safetensors.torch import load_file
 
-from denoise_cli import processor, recipes, shipped
+from denoise_cli import nets, processor, recipes, shipped
+from denoise_cli.cli.architectures import net_options
 from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session
 
@@ -279,3 +280,16 @@ def test_interrupted_it_leaves_a_checkpoint_of_the_last_step(command, clean, tmp
     assert done.code == 0
     assert f"resumed at step {stopped} from" in done.err
     assert Session(out, "cpu").card.training["steps"] == stopped + 3
+
+
+def test_every_net_is_listed_with_the_options_that_build_it(command):
+    done = command("train", "--arch", "help")
+    assert done.code == 0
+    listed = [line.split("\t") for line in done.out.splitlines()[1:]]
+    assert [arch for arch, _, _ in listed] == [arch for arch in nets.NETS if arch != "average"]
+    for arch, kind, options in listed:
+        given = net_options(options.split())
+        net = nets.build(arch, given)
+        assert getattr(net, "kind", "image") == kind
+        assert nets.config_of(net) == nets.config_of(nets.build(arch, {}))
+        assert len(given) >= len(nets.config_of(net)) - 1, "but for channels, which the files decide"

@@ -103,13 +103,15 @@ def test_delimiters_names_and_missing_values(tmp_path, text, names, numbers):
     ("data", "said"),
     [
         (b"", "the file is empty"),
-        (b"a,b\n", "no column of numbers"),
+        (b"a,b\n", "holds no rows below its names"),
         (b"a,b\nx,y\n", "no column of numbers"),
         (b"a,b\n1,2\n3\n", "row 3 has 1 cells, the first row has 2"),
         (b"a,b\n1,inf\n", 'column "b", row 1: inf is not finite'),
         (b"a\n1e39\n", 'column "a", row 1: 1e.39 is beyond'),
         (b"a,b\n1,\xff\n", "not text in UTF-8"),
         (b"1,5;2,3\n2,5;3,1\n", "decimal commas"),
+        (b"n;x\na;1,5\nb;2\n\nc;\n", "decimal commas"),
+        (b"x\ty\n1,5\t2\n3\t4\n", "decimal commas"),
         (b"a\n1_000\n", "no column of numbers"),
         (b"\x93NUMPY\x01\x00", "not an array that can be read"),
         (b"PK\x03\x04 nothing", "not an archive"),
@@ -443,3 +445,11 @@ def test_another_suffix_is_another_delimiter(tmp_path, name, text, target, after
             sink.write(block)
         sink.commit()
     assert job.target.read_text() == after
+
+
+@pytest.mark.parametrize("text", [b"a;b\n1,2,3;2\n", b"a;b\nx,1;2\n1,5;2\n", b'a,b\n"1,5",2\n'])
+def test_text_with_commas_is_no_number_with_a_decimal_comma(tmp_path, text):
+    path = written(tmp_path / "a.csv", text)
+    with closing(opened(path)) as source:
+        assert source.names == ["b"]
+    assert through(path, lambda x: x) == text

@@ -24,7 +24,7 @@ import numpy as np
 
 from denoise_cli.errors import InputError, printable
 from denoise_cli.media.beside import Target
-from denoise_cli.media.cells import Column, is_text, number
+from denoise_cli.media.cells import MISSING, Column, is_text, number
 from denoise_cli.media.layout import Tabular
 
 DELIMITERS = ",;\t"
@@ -33,7 +33,7 @@ LONGEST_LINE = 1 << 22  # characters
 CELLS = 1 << 18  # of a chunk, about: 20 MB as text
 CHUNK_ROWS = 1 << 14
 BOM = b"\xef\xbb\xbf"
-DECIMAL_COMMAS = re.compile(r"(\s*[+-]?\d+(,\d+)?\s*(;|$))+")  # 1,5;2,3: two numbers, not three
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?(e[+-]?\d+)?\s*", re.IGNORECASE)  # 1,5;2,3: two numbers, not three
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Delimited:
             raise InputError("holds no rows")
         both = list(zip(columns, first, strict=True))
         self.named = any(c.numbers and not c.text and is_text(cell) for c, cell in both)
-        if self.rows and not any(c.numbers or c.text for c in columns):  # every value is missing
+        if not any(c.numbers or c.text for c in columns):  # every value is missing, or there is none
             self.named = all(is_text(cell) for cell in first)
         if not self.named:
             self.rows, self.gaps = self.rows + 1 + below * self._series, self.gaps + below * self._series
@@ -163,8 +163,10 @@ class Delimited:
             raise InputError("the file is empty")
         whole = len(lines) < SAMPLE_LINES
         lines = [line for line in lines if line.strip("\r\n")] or lines
-        if all(";" in line and DECIMAL_COMMAS.fullmatch(line.strip()) for line in lines) and "," in "".join(lines):
-            raise InputError("numbers are written with decimal commas; write them with points")
+        for delimiter in ";\t":
+            rows = [row for row in _reported(csv.reader(lines, delimiter=delimiter)) if row]
+            if min(map(len, rows), default=0) > 1 and _has_decimal_commas(rows):
+                raise InputError("numbers are written with decimal commas; write them with points")
         best, most = DELIMITERS[0], 1
         for delimiter in DELIMITERS:
             # The last line of a sample may begin a cell that goes on.
@@ -213,6 +215,15 @@ class DelimitedWriter:
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray:
     known = [[number(row[c]) for c in columns] if row else [math.nan] * len(columns) for row in rows]
     return np.array(known, np.float64).reshape(len(rows), -1)
+
+
+def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether there is a column of nothing else; the first row may hold names."""
+    for column in zip(*(rows[1:] or rows), strict=False):
+        told = [cell for cell in column if cell.strip().lower() not in MISSING]
+        if any("," in cell for cell in told) and all(DECIMAL_COMMA.fullmatch(cell) for cell in told):
+            return True
+    return False
 
 
 def _head(file: BinaryIO, size: int) -> bytes:

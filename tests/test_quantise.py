@@ -155,7 +155,18 @@ def test_the_bottleneck_of_halves_is_float_and_propagate_looks_into_floats(tmp_p
     assert np.abs(whole.encode(x) - halves.encode(x)).max() < 0.01
     write_png(tmp_path / "x.png", x[0])
     assert main(["propagate", str(tmp_path / "m.fp16.onnx"), str(tmp_path / "x.png"), "--std", "9"]) == 2
-    assert "half precision" in capsys.readouterr().err
+    assert "is in fp16; propagate looks into the float form" in capsys.readouterr().err
+
+
+def test_propagate_refuses_bytes_and_a_lost_threshold_is_told(folder, tmp_path, capsys):
+    write_png(tmp_path / "x.png", scene(16, 16))
+    assert main(["propagate", str(folder / "model.int8.onnx"), str(tmp_path / "x.png"), "--std", "9"]) == 2
+    assert "is in int8; propagate looks into the float form" in capsys.readouterr().err
+    for card, said in ((CARD, True), (replace(CARD, anomaly={}), False)):
+        float_ = tmp_path / f"{said}.onnx"
+        float_.write_bytes(with_card(ModelFile.read(folder / "model.onnx"), card))
+        assert main(["quantise", str(float_), "--to", "fp16"]) == 0
+        assert ("threshold for anomalies is not that of this form" in capsys.readouterr().err) is said
 
 
 def test_where_the_gpu_cannot_be_opened_the_form_for_it_is_not_taken(folder, tmp_path, monkeypatch):

@@ -178,8 +178,8 @@ def _network(
     card = Session(path, "cpu").card  # which checks the file, and tries it in a sandbox
     if card.kind != "image":
         raise UsageError(f"{path}: is for {card.kind} files; propagate looks into models for pictures")
-    if card.precision == "fp16":
-        raise UsageError(f"{path}: is in half precision; propagate looks into the float form")
+    if card.precision != "float":
+        raise UsageError(f"{path}: is in {card.precision}; propagate looks into the float form")
     clean, gray, notes = _centre(picture, card, crop)
     with screen.bar(100, " %", quiet=quiet or json) as bar:
         found = library.study(

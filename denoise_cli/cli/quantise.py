@@ -57,6 +57,7 @@ def quantise(
 
     from denoise_cli import shipped
     from denoise_cli.media.files import keep_apart
+    from denoise_cli.model_file import ModelFile
     from denoise_cli.train.paths import check_output
 
     if to is To.int8 and clean is None:
@@ -72,6 +73,8 @@ def quantise(
         halve(source, target, command=command)
     else:
         to_int8(source, clean, target, seed=seed, command=command, say=screen.say)
+    if not quiet and ModelFile.read(source).card.anomaly:
+        screen.say("the threshold for anomalies is not that of this form: denoise eval --anomaly --store finds one")
     if not quiet:
         size, before = (path.stat().st_size / 1e6 for path in (target, source))
         use = "" if target.parent.resolve() == source.parent.resolve() else f"; denoise run -m {target} takes it"

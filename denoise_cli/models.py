@@ -33,6 +33,8 @@ def choose(model: str, precision: str = "auto", device: str = "auto") -> Path:
         return path
     other = shipped.variant(path, form)
     if other is None and precision != "auto":
+        if ModelFile.read(path).card.kind != "image":
+            raise ModelError(f"{model} has no {form} form: only models for pictures have one")
         made = "" if path == Path(model) else f", to be named: -m {model}.{form}.onnx"  # it lies where it was made
         raise ModelError(f"{model} has no {form} form; denoise quantise --to {form} makes one{made}")
     if other is not None and not _is_of(other, path):

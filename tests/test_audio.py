@@ -222,6 +222,13 @@ def test_the_suffix_decides_the_format_and_the_depth_is_the_nearest(tmp_path, st
     assert np.abs(read(out) - read(path)).max() < (2.5 / 2**15 if "PCM" in becomes else 0.2)
 
 
+def test_dwvw_of_24_bits_becomes_pcm_of_24_bits(tmp_path) -> None:
+    x = sound(3000, 1, bits=24)
+    out = through(write(tmp_path / "x.aiff", x, format="AIFF", subtype="DWVW_24"), tmp_path / "y.aiff")
+    assert sf.info(out).subtype == "PCM_24"
+    assert np.abs(read(out) - x).max() < 2.5 / 2**23
+
+
 @pytest.mark.parametrize("depth", [8, 16, 24, 32, "float", "24"])
 def test_the_depth_can_be_chosen(tmp_path, depth) -> None:
     path = write(tmp_path / "x.wav", sound(1000), subtype="PCM_16")

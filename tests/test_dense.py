@@ -309,11 +309,12 @@ def test_reading_a_table_for_training_takes_the_whole_file(tmp_path):
 
 
 def clocked(path: Path, n: int = 30) -> Path:
-    """Seconds since 1970 over months, a number of the row, a value, a stage that never falls, with a hole."""
+    """Seconds since 1970 over months, twice each; a number of the row, with a hole; a value; some stages."""
     x = np.random.default_rng(0).standard_normal((n, 4))
-    x[:, 0] = 1_600_000_000 + np.cumsum(1 + 1e6 * np.random.default_rng(1).random(n)).round()
+    times = 1_600_000_000 + np.cumsum(1 + 1e6 * np.random.default_rng(1).random(n)).round()
+    x[:, 0] = times[np.arange(n) // 2]
     x[:, 1] = 100 - np.arange(n)
-    x[:, 3] = np.arange(n) // 2
+    x[:, 3] = np.arange(n) // 6
     x[3, 1] = np.nan
     return sheet(path, x)
 
@@ -326,8 +327,13 @@ def test_a_column_that_counts_the_rows_is_left_out_where_none_is_chosen(tmp_path
         assert [len(x) for x in task.data] == [2]
         said: list[str] = []
         task.load(nets.build(arch, task.options.net), torch.device("cpu"), said.append)
-        assert any('column "a", "b": only rises, or only falls' in line and "--column" in line for line in said)
+        assert any('column "a", "b": never falls, or never rises' in line and "--column" in line for line in said)
     assert Tables(path, options(), taken=("c", "b")).names == ("c", "b")
+    task = Tables(sheet(tmp_path / "clocks.csv", np.stack([np.arange(30), np.arange(30) * 7], 1)), options())
+    task.load(nets.build("dense", task.options.net), torch.device("cpu"), said.append)
+    assert task.names == ("a", "b")
+    assert 'column "a", "b"' in said[-2]
+    assert said[-2].endswith("as there is no other, it is modelled")
     assert Tables(clocked(tmp_path / "short.csv", 19), options()).names == ("a", "b", "c", "d"), "too few to tell"
 
 
@@ -355,8 +361,9 @@ def test_columns_are_chosen_by_name(tmp_path):
     with pytest.raises(TrainingError, match='no column "z"'):
         Tables(folder, options(), taken=("z",))
     np.save(tmp_path / "x.npy", x)
-    with pytest.raises(TrainingError, match="its columns have no names"):
-        Tables(tmp_path / "x.npy", options(), taken=("a", "b", "c"))
+    for taken in (("a", "b", "c"), ("a",)):
+        with pytest.raises(TrainingError, match="its columns have no names"):
+            Tables(tmp_path / "x.npy", options(), taken=taken)
 
 
 def test_the_course_of_a_file_is_that_of_its_parts():

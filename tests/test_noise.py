@@ -319,7 +319,7 @@ def test_specs_as_people_write_them():
         ("conv(999999999999*1)", "write conv("),
         ("conv(60000*1,60000*1)", "65536"),
         ("conv(0,0)", "all weights are 0"),
-        ("conv(nan)", "finite"),
+        ("conv(nan)", "must be in"),
         ("conv(1", "brackets"),
         ("conv(1))", "brackets"),
         ("conv((1))", "brackets"),

@@ -158,6 +158,11 @@ def test_the_bottleneck_of_halves_is_float_and_propagate_looks_into_floats(tmp_p
     assert "is in fp16; propagate looks into the float form" in capsys.readouterr().err
 
 
+def test_a_model_for_recordings_is_said_to_have_no_such_form():
+    with pytest.raises(ModelError, match="speech has no int8 form: only models for pictures have one"):
+        choose("speech", "int8")
+
+
 def test_propagate_refuses_bytes_and_a_lost_threshold_is_told(folder, tmp_path, capsys):
     write_png(tmp_path / "x.png", scene(16, 16))
     assert main(["propagate", str(folder / "model.int8.onnx"), str(tmp_path / "x.png"), "--std", "9"]) == 2

@@ -232,6 +232,8 @@ def train(
         raise UsageError("--noise-dir goes with --kind audio")
     if column and not tabular:
         raise UsageError("--column goes with --kind table or series")
+    if twice := [name for name in column or () if (column or []).count(name) > 1]:
+        raise UsageError(f"--column {twice[0]} is given twice")
     if noise and sound:
         raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
     if fgsm > (full := 1 if sound else 255):

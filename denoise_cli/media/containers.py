@@ -20,7 +20,7 @@ LIMIT_32 = 0xFFFF_0000 - (1 << 20)  # bytes of samples where sizes have 32 bits:
 
 BITS = {  # of one sample as it comes out of the decoder; what is not here decodes to 16
     **{"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32},
-    **{"ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32},
+    **{"ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32, "DWVW_24": 24},
     **{"FLOAT": math.inf, "DOUBLE": math.inf},
     **{"VORBIS": math.inf, "OPUS": math.inf, "MPEG_LAYER_I": math.inf, "MPEG_LAYER_II": math.inf},
     **{"MPEG_LAYER_III": math.inf},

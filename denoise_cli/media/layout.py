@@ -23,6 +23,7 @@ class Layout:
     kind: Tabular = "table"
     columns: tuple[str, ...] = ()  # names, in the model's order; (): every column of numbers, in the file's
     count: int | None = None  # how many columns there must be
+    by_name: bool = False  # a file without names will not do
 
 
 def is_table(path: Path) -> bool:

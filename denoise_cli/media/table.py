@@ -252,6 +252,8 @@ def _columns(reader: Reader, layout: Layout) -> list[int]:
             reader.check(alike[0])
             found.append(alike[0])
         return found
+    if layout.by_name:
+        raise InputError("its columns have no names, by which some are to be taken")
     found = [c for c, numbers in enumerate(reader.numeric) if numbers]
     if layout.count is not None and len(reader.names) == layout.count:
         found = list(range(layout.count))  # one that is all missing may be meant, too

@@ -27,6 +27,7 @@ from denoise_cli.noise.density import Law
 from denoise_cli.noise.moments import Moments, weighted_sum
 
 MAX_WIDTH = 1 << 16  # inputs of one output
+HEAVIEST = 1e30  # weight, and one over the lightest: the fourth power of either is a number
 MOST = 64  # layers
 
 
@@ -40,10 +41,12 @@ class Conv:
     def __post_init__(self) -> None:
         if not 1 <= len(self.weights) <= MAX_WIDTH:
             raise UsageError(f"conv: 1 to {MAX_WIDTH} weights, not {len(self.weights)}")
-        if not np.isfinite([*self.weights, self.bias]).all():
-            raise UsageError("conv: weights and bias must be finite")
-        if not any(self.weights):
-            raise UsageError("conv: where all weights are 0 nothing is left to look at")
+        if not np.abs([*self.weights, self.bias]).max() <= HEAVIEST:  # nor NaN
+            raise UsageError(f"conv: weights and bias must be in {-HEAVIEST:g}..{HEAVIEST:g}")
+        if np.abs(self.weights).max() < 1 / HEAVIEST:
+            raise UsageError(
+                f"conv: where all weights are 0, or below {1 / HEAVIEST:g}, nothing is left to look at"
+            )
 
     @property
     def width(self) -> int:

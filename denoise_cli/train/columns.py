@@ -14,15 +14,16 @@ from denoise_cli.errors import TrainingError
 from denoise_cli.media.course import Course
 
 FAINT = 3e-6  # of the largest value: 25 steps of float32
-LEAST = 20  # values that only rise, or only fall, before they count as those of a clock
+LEAST = 20  # values that never fall, or never rise, before they count as those of a clock
+MOVING = 0.25  # of the steps of a clock, at least: of two or three rows at one moment each
 COARSE = "varies by three millionths of its size at most, of which float32 keeps little"
-CLOCK = "only rises, or only falls, as the numbers of rows and the times of a clock do"
+CLOCK = "never falls, or never rises, as the numbers of rows and the times of a clock"
 
 
 def suspected(data: Sequence[np.ndarray]) -> bool:
     """Whether a column of these, (F, n) float32, may be unfit; exact values tell."""
     courses = [Course.of(x.T) for x in data]
-    return bool((_narrow(*_extremes(courses)) | _steady(courses, ties=True)).any())
+    return bool((_narrow(*_extremes(courses)) | _steady(courses, moving=0)).any())
 
 
 def unfit(courses: Sequence[Course]) -> dict[str, list[int]]:
@@ -37,7 +38,7 @@ def unfit(courses: Sequence[Course]) -> dict[str, list[int]]:
 def kept(names: Sequence[str], courses: Sequence[Course], root: Path, chosen: bool) -> tuple[list[int], list[str]]:
     """Which columns remain, and what there is to say of the others; TrainingError where none does.
 
-    Without names no column can be left out. Where the user has chosen them, clocks remain.
+    Without names no column can be left out. Clocks remain where the user has chosen them, or where all are clocks.
     """
     rest, notes = list(range(len(names))), []
     for reason, out in unfit(courses).items():
@@ -45,9 +46,11 @@ def kept(names: Sequence[str], courses: Sequence[Course], root: Path, chosen: bo
         left = [c for c in rest if c not in out]
         if reason == COARSE and not left:
             raise TrainingError(f"{root}: column {shown}: {reason}; subtract the mean")
-        if reason == CLOCK and (chosen or not left):
+        if reason == CLOCK and chosen:
             continue
-        if any(names):
+        if not left:
+            notes.append(f"column {shown}: {reason}; as there is no other, it is modelled")
+        elif any(names):
             rest = left
             asked = "; --column names those that are not" if reason == CLOCK else ""
             notes.append(f"column {shown}: {reason}; it is left out, and passed through when the model runs{asked}")
@@ -68,9 +71,10 @@ def _narrow(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return high - low < FAINT * np.maximum(np.abs(low), np.abs(high))
 
 
-def _steady(courses: Sequence[Course], ties: bool = False) -> np.ndarray:
-    """Which columns only rise, or only fall, in each file, (F,) bool; with `ties` one value may follow itself."""
+def _steady(courses: Sequence[Course], moving: float = MOVING) -> np.ndarray:
+    """Which columns never fall, or never rise, in any file, (F,) bool; this share of their steps is no rest."""
+    rises, falls, stays = (np.array([getattr(c, way) for c in courses]) for way in ("rises", "falls", "stays"))
     known = np.sum([c.known for c in courses], axis=0)
-    moves = np.array([(c.rises, c.falls, c.stays) for c in courses])  # (files, 3, F) counts of steps
-    one_way = (np.minimum(moves[:, 0], moves[:, 1]) == 0).all(0)
-    return one_way & (known >= LEAST) & (ties | (moves[:, 2] == 0).all(0)) & (moves[:, :2].sum((0, 1)) > 0)
+    moves = (rises + falls).sum(0)
+    one_way = (np.minimum(rises, falls) == 0).all(0)
+    return one_way & (known >= LEAST) & (moves > 0) & (moves >= moving * (moves + stays.sum(0)))

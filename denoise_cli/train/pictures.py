@@ -45,6 +45,7 @@ class Pictures:
 
     def __init__(self, clean: Path, options: Options, val: Path | None = None, channels: int | None = None):
         self._left_out: list[tasks.LeftOut] = []
+        self._val = val
         suffixes = media.IMAGE_SUFFIXES
         self.training, self.validation = tasks.split(clean, val, suffixes, "pictures", self._left_out)
         self.count, self.files = len(self.training), [*self.training, *self.validation]
@@ -74,8 +75,10 @@ class Pictures:
         say(f"{self.count} pictures to train on, {len(self.validation)} to validate")
         self.multiple, self.device = getattr(net, "multiple", 1), device
         pool = data.load(self.training, self.channels, skip, least=o.patch, seed=o.seed)
-        held = data.load(self.validation, self.channels, skip) if self.validation else []
-        self.examples = _examples(held, o)
+        self.examples = []
+        if self.validation:
+            held = tasks.to_validate(lambda: data.load(self.validation, self.channels, skip), self._val, say)
+            self.examples = _examples(held, o)
         self.stream = data.Patches(
             pool, corrupt.parse(o.noise), o.patch, o.batch_size, o.seed, o.gray, o.augment, o.told
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Sounds:
         self, clean: Path, options: Options, noises: Path | None = None, val: Path | None = None, rate: int = 16_000
     ):
         self._left_out: list[tasks.LeftOut] = []
+        self._val = val
         suffixes = media.AUDIO_SUFFIXES
         self.training, self.validation = tasks.split(clean, val, suffixes, "recordings", self._left_out)
         self.noises = [] if noises is None else tasks.listing(noises, suffixes, self._left_out)
@@ -69,15 +70,19 @@ class Sounds:
         if not noises:
             say("no recorded noise: white to brown noise alone is learned; see --noise-dir")
         self.multiple, self.device = getattr(net, "multiple", 1), device
-        speech, noise = load(self.training, self.rate, skip), load(noises, self.rate, skip) if noises else []
+        speech, noise = load(self.training, self.rate, skip), self._read(noises, skip)
         self.stream = Mixtures(speech, noise, self.rate, o.patch, o.batch_size, o.seed, self.mixing)
-        if self.validation:
+        voices = tasks.to_validate(lambda: self._read(self.validation, skip), self._val, say)
+        if voices:
             # No empty ones: nothing to score; none nearly clean, which would rule the mean.
             # White and brown noise where there are no files to hold out.
             fair = dataclasses.replace(self.mixing, clean=0, empty=0, high=0, rumble=0)
             length = SECONDS * self.rate // self.multiple * self.multiple
-            voices, others = load(self.validation, self.rate, skip), load(held, self.rate, skip) if held else []
+            others = tasks.to_validate(lambda: self._read(held, skip), None, say)
             self.examples = Mixtures(voices, others, self.rate, length, EXAMPLES, o.seed + 1, fair).batch(0)
+
+    def _read(self, paths: Sequence[Path], skip: Callable[[Path, str], None]) -> list[np.ndarray]:
+        return load(paths, self.rate, skip) if paths else []
 
     def card(self) -> dict[str, Any]:
         m = self.mixing

@@ -154,8 +154,6 @@ class Tables:
         for path in paths:
             try:
                 with self._opened(path) as source:
-                    if self.taken and not any(source.names):
-                        raise InputError(f"{path}: its columns have no names, by which --column takes some")
                     room -= 4 * source.header.channels * (source.header.length or 0)
                     if room < 0:
                         raise TrainingError(f"{root}: more than {BUDGET >> 30} GiB of values; train on fewer files")
@@ -175,7 +173,8 @@ class Tables:
         """A file with the columns of the first one, which takes what it has."""
         layout = Layout(self.kind)
         if self.names is not None:
-            layout = Layout(self.kind, self.names if any(self.names) else (), len(self.names))
+            names = self.names if any(self.names) else ()
+            layout = Layout(self.kind, names, len(self.names), by_name=bool(self.taken))
         return closing(tables.open_table(path.open("rb"), str(path), layout))
 
     def _leave_out_the_unfit(self, paths: Sequence[Path], root: Path) -> None:

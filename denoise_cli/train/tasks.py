@@ -94,6 +94,17 @@ def split(
     return [path for path in everything if path not in set(held)], held
 
 
+def to_validate(read: Callable[[], list[T]], val: Path | None, say: Callable[[str], None]) -> list[T]:
+    """What `read` gives of the files held out; [] where it can read none, UsageError if `val` named them."""
+    try:
+        return read()
+    except TrainingError:
+        if val is not None:
+            raise UsageError(f"--val {val}: nothing in it can be read") from None
+        say("nothing that was held out can be read, so nothing is validated")
+        return []
+
+
 def held_out(paths: Sequence[T]) -> list[T]:
     return list(paths[::HELD_OUT]) if len(paths) >= 4 else []
 

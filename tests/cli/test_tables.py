@@ -364,7 +364,7 @@ def test_a_clock_comes_back_as_it_was_and_columns_can_be_chosen(command, tmp_pat
     train = ["train", path, "--kind", "series", "--steps", 2, "--threads", 1, "--patch", 32, "--overwrite"]
     done = command(*train, "-o", tmp_path / "m.onnx")
     assert done.code == 0, done.err
-    assert 'column "id", "when": only rises' in done.err
+    assert 'column "id", "when": never falls' in done.err
     assert command("run", path, "-m", tmp_path / "m.onnx", "-o", tmp_path / "y.csv").code == 0
     before, after = (
         [line.rsplit(",", 2) for line in p.read_text().splitlines()] for p in (path, tmp_path / "y.csv")
@@ -376,5 +376,7 @@ def test_a_clock_comes_back_as_it_was_and_columns_can_be_chosen(command, tmp_pat
     assert ModelFile.read(tmp_path / "m.onnx").card.columns == ("when", "x")
     done = command(*train, "--column", "z", "-o", tmp_path / "m.onnx")
     assert (done.code, 'no column "z"' in done.err) == (1, True), done.err
+    done = command(*train, "--column", "x", "--column", "x", "-o", tmp_path / "m.onnx")
+    assert (done.code, "--column x is given twice" in done.err) == (2, True), done.err
     done = command("train", tmp_path, "--column", "x", "--steps", 2, "-o", tmp_path / "n.onnx")
     assert (done.code, "--column goes with --kind table or series" in done.err) == (2, True), done.err

@@ -293,3 +293,19 @@ def test_every_net_is_listed_with_the_options_that_build_it(command):
         assert getattr(net, "kind", "image") == kind
         assert nets.config_of(net) == nets.config_of(nets.build(arch, {}))
         assert len(given) >= len(nets.config_of(net)) - 1, "but for channels, which the files decide"
+
+
+def test_what_was_held_out_and_cannot_be_read_ends_no_training(command, clean, tmp_path):
+    first = sorted(clean.rglob("*.png"))[0]  # one in 90 is held out, beginning with it
+    first.write_bytes(first.read_bytes()[:60])
+    train = ["train", clean, "-o", tmp_path / "m.onnx", "--steps", 1, *TINY]
+    done = command(*train)
+    assert done.code == 0, done.err
+    assert "so nothing is validated" in done.err
+    assert f"left out: {first}" in done.err
+    assert command(*train, "--overwrite", "--val", first.parent).code == 0, "another file of the folder is whole"
+    shown = tmp_path / "val" / first.name
+    shown.parent.mkdir()
+    shown.write_bytes(first.read_bytes())
+    done = command(*train, "--overwrite", "--val", shown.parent)
+    assert (done.code, f"--val {shown.parent}: nothing in it can be read" in done.err) == (2, True), done.err

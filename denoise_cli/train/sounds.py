@@ -78,7 +78,7 @@ class Sounds:
             # White and brown noise where there are no files to hold out.
             fair = dataclasses.replace(self.mixing, clean=0, empty=0, high=0, rumble=0)
             length = SECONDS * self.rate // self.multiple * self.multiple
-            others = tasks.to_validate(lambda: self._read(held, skip), None, say)
+            others = tasks.to_validate(lambda: self._read(held, skip), None, lambda line: None)
             self.examples = Mixtures(voices, others, self.rate, length, EXAMPLES, o.seed + 1, fair).batch(0)
 
     def _read(self, paths: Sequence[Path], skip: Callable[[Path, str], None]) -> list[np.ndarray]:

@@ -57,7 +57,7 @@ def train(
         typer.Option(
             "--column",
             metavar="NAME",
-            help="Tables, series: a column that the model takes; others pass through.",
+            help="Tables, series: a column that the model takes; repeat for more. Others pass through.",
             show_default="those of numbers, but for clocks",
         ),
     ] = None,

@@ -23,17 +23,22 @@ class Course:
     @classmethod
     def of(cls, values: np.ndarray) -> Course:
         """Of (n, F) values."""
-        columns = [column[np.isfinite(column)] for column in values.T]
-        steps = [np.diff(column) for column in columns]
+        # One row of nothing above them, so that there is a row before each.
+        values = np.vstack([np.full((1, values.shape[1]), np.nan, values.dtype), values])
+        known = np.isfinite(values)
+        values = np.where(known, values, np.nan)
+        rows = np.arange(len(values))[:, np.newaxis]
+        latest = np.take_along_axis(values, np.maximum.accumulate(np.where(known, rows, 0)), axis=0)
+        now, before = values[1:], latest[:-1]  # a comparison with NaN is false
         return cls(
-            low=np.array([x.min() if len(x) else np.nan for x in columns]),
-            high=np.array([x.max() if len(x) else np.nan for x in columns]),
-            first=np.array([x[0] if len(x) else np.nan for x in columns]),
-            last=np.array([x[-1] if len(x) else np.nan for x in columns]),
-            known=np.array([len(x) for x in columns]),
-            rises=np.array([(step > 0).sum() for step in steps]),
-            falls=np.array([(step < 0).sum() for step in steps]),
-            stays=np.array([(step == 0).sum() for step in steps]),
+            low=np.fmin.reduce(values),
+            high=np.fmax.reduce(values),
+            first=np.take_along_axis(values, known.argmax(0, keepdims=True), axis=0)[0],
+            last=latest[-1],
+            known=known.sum(0),
+            rises=(now > before).sum(0),
+            falls=(now < before).sum(0),
+            stays=(now == before).sum(0),
         )
 
     def then(self, other: Course) -> Course:

@@ -55,7 +55,7 @@ def session(apply, multiple: int = 4) -> SimpleNamespace:
 
 
 def compute(model, x):
-    return lambda: model.apply(x)
+    return model.apply(x)
 
 
 @pytest.mark.parametrize("best", [0, 1, 2])

@@ -286,6 +286,15 @@ def test_one_of_several_is_drawn_for_recordings_too():
     assert {round(level, 2) for level in levels} == {0.1, 0.2}
 
 
+def test_a_hum_that_no_sample_could_show_is_refused():
+    header = Header("audio", 1, 800, rate=8000)
+    with pytest.raises(InputError, match="hum: 4000 Hz is not below 4000 Hz"):
+        parse("hum:frequency=4000").check(header)
+    parse("hum:frequency=3999-9000").check(header)
+    with pytest.raises(InputError, match="hum is for recordings"):
+        parse("hum:frequency=4000").check(Header("image", 3, 8, 8))
+
+
 def test_chain_prints_its_parts():
     assert str(Chain((Gaussian(std=5), Gaussian(std=7)))) == "gaussian:std=5+gaussian:std=7"
 

@@ -477,7 +477,8 @@ def train_on(folder, output, options, val=None, channels=None, **more):
 @pytest.mark.parametrize(
     ("changed", "more", "message"),
     [
-        ({"loss": "bce"}, {}, "bce needs an output in"),
+        ({"loss": "bce"}, {}, "bce needs an output in .* use --arch conv-dae"),
+        ({"arch": "spectra"}, {}, "unknown architecture .* dense, series$"),
         ({"loss": "spectral"}, {}, "for recordings"),
         ({"noise": "pink"}, {}, "pink"),
         ({"noise": "gaussian:snr=10"}, {}, "snr"),

@@ -75,13 +75,14 @@ def corrupt(
 
     For recordings: pink:std=0.05  brown:std=0.05  hum:frequency=50,std=0.05,harmonics=8
     clicks:rate=5,level=0.5,width=3  dropouts:rate=2,length=20  clipping:threshold=0.5 (or crest=DB).
-    Noise that is added takes snr=DB instead of a strength, against the level of the file where it is not silent.
+    Of these pink, brown and hum, and gaussian and uniform, take snr=DB instead of a strength, against the level of
+    the file where it is not silent.
 
     For tables, in standard deviations of each column: gaussian uniform salt-pepper (stuck 3 from the mean), and
     masking:amount=0.2,size=1, after which values are missing.
 
-    The numbers shown hold where none is given. Any may be a range, as in gaussian:std=0-55, and p=0.5 applies it to
-    half of the files.
+    The numbers shown hold where none is given, but those of gaussian and uniform for pictures alone. Any may be a
+    range, as in gaussian:std=0-55, and p=0.5 applies it to half of the files.
     For pictures a strength in 8-bit steps may be a part of full scale: gaussian:std=0.5fs is std=127.5.
     "camera+jpeg" is one after the other, as is --noise given twice; "gaussian|camera" is one of them for each file,
     and binds closer: "gaussian|camera+jpeg" is one of the two, and then JPEG; "gaussian|(camera+jpeg)" is not.

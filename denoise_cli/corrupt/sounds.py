@@ -19,6 +19,7 @@ import numpy as np
 from denoise_cli.corrupt import tapes
 from denoise_cli.corrupt.base import Amount, Corruption, Process
 from denoise_cli.corrupt.tapes import Tape
+from denoise_cli.errors import InputError
 from denoise_cli.signal import Header, Kind
 
 
@@ -101,6 +102,11 @@ class Hum(Sound):
         self._check("frequency", 1)
         self._check("std", 0, 1)
         self._check("harmonics", 1, 1000)
+
+    def check(self, header):
+        super().check(header)
+        if self.frequency.low >= (half := rate_of(header) / 2):
+            raise InputError(f"hum: {self.frequency} Hz is not below {half:g} Hz, half the rate of this recording")
 
     def heard(self, header, rng, level):
         k = np.arange(1, round(self.harmonics.value) + 1)

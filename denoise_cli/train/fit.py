@@ -69,7 +69,8 @@ def fit(
     if getattr(net, "kind", "image") != task.kind:
         raise UsageError(f"{options.arch} is not a net for {task.kind}; see --arch")
     if options.loss == "bce" and not getattr(net, "bounded", False):
-        raise UsageError(f"loss bce needs an output in (0, 1), which {options.arch} has not; use --arch conv-dae")
+        hint = "use --arch conv-dae" if task.kind == "image" else "choose another"
+        raise UsageError(f"loss bce needs an output in (0, 1), which {options.arch} has not; {hint}")
     least = SHORTEST.get(options.loss, 0)
     if least and (task.kind != "audio" or options.patch < least):
         raise UsageError(f"loss {options.loss} is for recordings, of {least} samples or more: see --loss, --patch")

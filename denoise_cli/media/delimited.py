@@ -33,6 +33,7 @@ LONGEST_LINE = 1 << 22  # characters
 CELLS = 1 << 18  # of a chunk, about: 20 MB as text
 CHUNK_ROWS = 1 << 14
 BOM = b"\xef\xbb\xbf"
+COUNTED = 10  # columns; the numbers of so many are their names, whatever stands below
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?(e[+-]?\d+)?\s*", re.IGNORECASE)  # 1,5;2,3: two numbers, not three
 
 
@@ -79,7 +80,7 @@ class Delimited:
         if not first:
             raise InputError("holds no rows")
         both = list(zip(columns, first, strict=True))
-        self.named = any(c.numbers and not c.text and is_text(cell) for c, cell in both)
+        self.named = any(c.numbers and not c.text and is_text(cell) for c, cell in both) or _counted(first, columns)
         if not any(c.numbers or c.text for c in columns):  # every value is missing, or there is none
             self.named = all(is_text(cell) for cell in first)
         if not self.named:
@@ -215,6 +216,15 @@ class DelimitedWriter:
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray:
     known = [[number(row[c]) for c in columns] if row else [math.nan] * len(columns) for row in rows]
     return np.array(known, np.float64).reshape(len(rows), -1)
+
+
+def _counted(first: Sequence[str], columns: Sequence[Column]) -> bool:
+    """Whether the first row counts 0, 1, 2, ... above other numbers: the names that pandas gives, and its index."""
+    cells = first[1:] if (indexed := first[0] == "") else first
+    if len(cells) < (1 if indexed else 2) or cells != [str(n) for n in range(len(cells))]:
+        return False
+    below = columns[-len(cells) :]
+    return len(cells) >= COUNTED or all(column.decimals or column.scientific for column in below)
 
 
 def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:

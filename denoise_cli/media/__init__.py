@@ -4,6 +4,7 @@ files.py    find inputs, name targets                 beside.py      write besid
 image.py    pictures read, image_sink.py: written     formats.py     what pictures can be
 vips.py     libvips, set up once                      pillow.py      pictures that only Pillow reads
 webp.py     animations, frame for frame, and EXIF     heads.py       what stands before the pixels
+mpf.py      pictures behind the first one of a JPEG
 audio.py    recordings read, audio_sink.py: written   containers.py  what recordings can be
 sndfile.py  libsndfile, set up once                   chunks.py      headers that lie about their length
 ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples

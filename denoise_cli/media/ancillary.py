@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from denoise_cli.errors import OutputError
-from denoise_cli.media import chunks, mp3
+from denoise_cli.media import beside, chunks, mp3
 
-PIECE = 1 << 20  # bytes copied at once
 # Of the encoder, room for growth, or true of the old samples only: checksums, peaks, envelopes.
 CODING = {
     "wav": {b"fmt ", b"data", b"fact", b"ds64", b"JUNK", b"junk", b"PAD ", b"FLLR", b"PEAK", b"levl", b"MD5 "},
@@ -47,14 +46,7 @@ class Piece:
 
     def copy(self, source: BinaryIO, target: BinaryIO) -> None:
         target.write(self.head + self.body)
-        source.seek(self.start + len(self.body))
-        left = self.size - len(self.body)
-        while left:
-            data = source.read(min(left, PIECE))
-            if not data:
-                raise OSError("the input has shrunk while it was read")
-            target.write(data)
-            left -= len(data)
+        beside.copy(source, self.start + len(self.body), self.size - len(self.body), target)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from typing import IO, BinaryIO, Protocol, cast
 from denoise_cli.errors import DenoiseError, InputError, NoSpaceError, OutputError, UsageError, printable
 
 PART_PREFIX, PART_SUFFIX = ".denoise-", ".part"
+COPIED = 1 << 20  # bytes at once
 PARTS = 100  # live processes on one target; nobody has that many
 
 
@@ -187,6 +188,17 @@ def spool(stream: IO[bytes]) -> BinaryIO:
         shutil.copyfileobj(stream, file, 1 << 20)
         file.seek(0)
         return file
+
+
+def copy(source: BinaryIO, start: int, size: int, target: BinaryIO) -> None:
+    """So many bytes of one file to where another stands; OSError where they are no longer there."""
+    source.seek(start)
+    while size:
+        data = source.read(min(size, COPIED))
+        if not data:
+            raise OSError("the input has shrunk while it was read")
+        target.write(data)
+        size -= len(data)
 
 
 def full_disk(error: BaseException) -> bool:

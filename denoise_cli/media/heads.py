@@ -23,9 +23,8 @@ MOST = 10_000  # chunks or segments that are looked at
 COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
 TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 KEPT = {*COLOUR, *TEXTS, b"eXIf", b"pHYs"}
-SOI = b"\xff\xd8"
+SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 JFIF, EXIF, COMMENT = b"\xff\xe0JFIF\0", b"\xff\xe1Exif\0", b"\xff\xfe"
-PICTURES = b"\xff\xe2MPF\0"  # others in the same file
 ENDS = {0x00, 0x01, *range(0xC0, 0xC4), *range(0xC5, 0xCC), *range(0xCD, 0xDB)}  # of what stands before the pixels
 
 
@@ -83,15 +82,15 @@ def segments(file: BinaryIO) -> bytes:
     """The JFIF segment of a JPEG, those of its EXIF (a long one has several), and its comments, end to end."""
     kept: list[bytes] = []
     room = LONGEST
-    for kind, segment in found(file, JFIF, EXIF, COMMENT):
+    for kind, _, segment in found(file, JFIF, EXIF, COMMENT):
         if not (kind == JFIF and kept) and room >= len(segment):  # JFIF is the first one
             kept.append(segment)
             room -= len(segment)
     return b"".join(kept)
 
 
-def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The segments of a JPEG before its pixels that are of one of `kinds`: which one, and as they stand."""
+def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """The segments of a JPEG before its pixels that are of one of `kinds`: which one, where, and as they stand."""
     position = len(SOI)
     for _ in range(MOST):
         file.seek(position)
@@ -107,7 +106,7 @@ def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, bytes]]:
             break
         kind = next((kind for kind in kinds if (head[:2] + body).startswith(kind)), None)
         if kind is not None:
-            yield kind, head + body
+            yield kind, position, head + body
         position += 2 + size
 
 

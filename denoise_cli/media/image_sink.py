@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from denoise_cli import memory
-from denoise_cli.media import heads, tiff, tiff_tags, vips
+from denoise_cli.media import heads, mpf, tiff, tiff_tags, vips
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.formats import CODECS, Traits, fit
 from denoise_cli.media.samples import DEPTHS, Depth, to_rows
@@ -56,6 +56,7 @@ class ImageSink:
         self._parts: list[np.ndarray] = []
         self._spool: BinaryIO | None = None
         self._saving: vips.Image | None = None  # what is being encoded
+        self._behind: mpf.Behind | None = None  # a JPEG's other pictures
         if not source.is_small:
             with writing(target, vips.reason):
                 self._spool = tempfile.TemporaryFile(dir=target.folder)  # noqa: SIM115
@@ -150,6 +151,8 @@ class ImageSink:
                 save(vips.target(self._target.fileno()), **options)
             if self._traits.format == "tiff":
                 self._mend(self._target.file)
+            if self._behind is not None:
+                self._behind.attach(self._target.file)
         else:
             from denoise_cli.media import pillow
 
@@ -187,7 +190,9 @@ class ImageSink:
         if same and format == "png":  # all goes along as it stands, keywords that libvips refuses too
             return KEEP_NONE, partial(heads.with_chunks, extra=heads.kept(source.file))
         if same and format == "jpeg":
-            return without_exif, partial(heads.with_segments, extra=heads.segments(source.file))
+            self._behind = mpf.behind(source.file)
+            extra = heads.segments(source.file) + self._behind.head
+            return without_exif, partial(heads.with_segments, extra=extra)
         if not self._bare:
             return KEEP_ALL, None
         if format == "jpeg" and self._traits.colour != "CMYK":

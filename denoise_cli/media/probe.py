@@ -4,16 +4,14 @@ in a damaged file and only ever decides how the output is compressed, or that a 
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from denoise_cli.media import heads, tiff
+from denoise_cli.media import heads, mpf
 
 HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
-MP_ENTRY, VIEW, MOST_VIEWS = 0xB002, 0x020000, 1000
 
 
 def head(file: BinaryIO, size: int = HEAD) -> bytes:
@@ -26,29 +24,13 @@ def unsupported(file: BinaryIO, format: str) -> str | None:
     start = head(file, 16)
     if format == "png" and b"acTL" in heads.names(file):
         return "animated PNG is not supported; convert it to WebP or GIF"
-    if format == "jpeg" and any(_views(segment) for _, segment in heads.found(file, heads.PICTURES)):
+    if format == "jpeg" and mpf.has_views(file):
         return "several views in one file (MPO), of which only the first could be read: split them"
     if format == "avif" and start[8:12] == b"avis":
         return "AVIF sequences are not supported; convert the file to WebP or GIF"
     if format == "gif" and not _reaches_trailer(file):
         return "truncated: the file ends before its last frame does"
     return None
-
-
-def _views(segment: bytes) -> bool:
-    """Whether an MPF segment tells of a panorama, a stereo pair or a turn; previews and maps are none.
-
-    CIPA DC-007: entries of 16 bytes whose first four say in their lower half what a picture is.
-    """
-    index = segment[8:]  # marker, size, MPF\0
-    pages = tiff.directories(io.BytesIO(index))
-    entry = next((entry for page in pages for entry in page.entries if entry.tag == MP_ENTRY), None)
-    if entry is None or len(index) < entry.place + 4:
-        return False
-    (at,) = struct.unpack_from(entry.form.order + "I", index, entry.place)
-    listed = index[at : at + 16 * MOST_VIEWS]
-    listed = listed[: len(listed) // 16 * 16]
-    return any(kind & 0xFF0000 == VIEW for kind, *_ in struct.iter_unpack(entry.form.order + "I12x", listed))
 
 
 def _reaches_trailer(file: BinaryIO) -> bool:

@@ -89,9 +89,10 @@ def test_levels_stay_below_full_scale_and_where_they_were_drawn():
 
 
 def test_some_mixtures_hold_no_speech():
-    batch = mixtures(clean=0, empty=1.0).batch(0)
+    batch = mixtures(clean=0, empty=1.0, level=(-25, -25)).batch(0)
     assert not batch.clean.any()
-    assert (np.abs(batch.noisy).max((1, 2)) > 0).all()
+    for noise in batch.noisy:  # as loud as a voice would be: hearing.py does not know that there is none
+        assert 20 * np.log10(active_rms(noise[0], RATE)) == pytest.approx(-25, abs=0.01)
 
 
 def test_a_faint_floor_belongs_to_the_clean_side():
@@ -210,6 +211,19 @@ def test_the_spectral_loss_knows_equal_from_different_and_survives_silence():
     silent = torch.zeros(1, 1, 2048, requires_grad=True)
     loss(silent, torch.zeros(1, 1, 2048)).backward()
     assert silent.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", [LOSSES["spectral"], LOSSES["perceptual"]])
+def test_what_is_left_where_nobody_speaks_weighs_no_more_than_speech(loss, talk):
+    noise = loudness.RMS * torch.randn(talk.shape, generator=torch.Generator().manual_seed(0))
+
+    def pull(target: torch.Tensor) -> float:
+        """The gradient of noise 20 dB below a voice."""
+        noisy = (target + 0.1 * noise)[None].requires_grad_()
+        loss(noisy, target[None]).backward()
+        return float(noisy.grad.norm())
+
+    assert 0.2 * pull(talk) < pull(torch.zeros_like(talk)) < 2 * pull(talk)
 
 
 @pytest.fixture(scope="module")

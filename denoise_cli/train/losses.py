@@ -30,6 +30,7 @@ WINDOW, HOP = 512, 128  # samples, of the spectra that are compared
 POWER = 0.3  # compresses magnitudes about as the ear does
 QUIET = 0.003  # rms below which a recording is not scaled up any more: -50 dB
 LOUD = RMS  # to which the others are brought
+SILENT = 3.0  # the gain of what should be silent: a higher one, and such a sample outweighs all others of its batch
 WORTH = 0.02  # of a decibel of the signal-to-noise ratio
 ENOUGH = 30.0  # dB: a better ratio gains little
 OPINION = 0.2  # of a point: one is worth two decibels or more
@@ -53,8 +54,9 @@ def perceptual(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _levelled(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both, scaled so that the target of each sample is as loud as all others."""
-    scale = LOUD / target.square().mean((1, 2), keepdim=True).sqrt().clamp(min=QUIET)
+    """Both, scaled so that the target of each sample is as loud as all others, where it is not silent."""
+    power = target.square().mean((1, 2), keepdim=True)
+    scale = torch.where(power == 0, SILENT, LOUD / power.sqrt().clamp(min=QUIET))
     return output * scale, target * scale
 
 

@@ -32,7 +32,7 @@ class Mixing:
     high: float = 0.25  # probability of a better ratio: who never hears one takes every loud sibilant for noise
     high_snr: tuple[float, float] = (20, 45)  # dB
     faint: float = 30.0  # dB; noise further below the speech than this counts as clean, like the floor
-    level: tuple[float, float] = (-31, -15)  # dB full scale, rms of the active speech; hearing.py brings it there
+    level: tuple[float, float] = (-31, -15)  # dB of full scale, rms of what is active; hearing.py brings it there
     speed: tuple[float, float] = (0.84, 1.18)  # tape speed: tempo and pitch together
     tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
     bright: float = 0.2  # probability of a voice far brighter than most: sibilants louder than vowels, and no noise
@@ -47,7 +47,7 @@ class Mixing:
     second: float = 0.3  # probability of a second noise
     coloured: float = 0.15  # probability of synthetic noise, between white and brown
     clean: float = 0.06  # probability of no noise: clean speech must come back
-    empty: float = 0.04  # probability of no speech
+    empty: float = 0.06  # probability of no speech, and of noise at that level instead
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ class Mixtures(Stream[Batch]):
             snr = rng.uniform(*(m.high_snr if rng.random() < m.high else m.snr))
             noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7) * 10 ** (-snr / 20)
             if kind < m.clean + m.empty:
+                noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7)
                 clean = np.zeros_like(clean)
             elif snr > m.faint:
                 clean = clean + noise

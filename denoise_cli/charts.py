@@ -160,7 +160,7 @@ def ticks(low: float, high: float) -> dict[float, str]:
 def _log_ticks(low: float, high: float) -> dict[float, str]:
     """1, 2 and 5 times the powers of ten around [low, high]; the powers alone over more than three decades."""
     wide = high / low > 1000
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+    exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     values = [float(f"{m}e{e}") for e in exponents for m in ((1,) if wide else (1, 2, 5))]
     first = max(i for i, v in enumerate(values) if v <= low)
     last = max(first + 1, next(i for i, v in enumerate(values) if v >= high))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from denoise_cli.metrics.floor import LOWEST, SegmentLevels
+from denoise_cli.metrics.floor import LOWEST, LevelMeter, SegmentLevels
 
 LOUD = 0.9  # of the frames lie below what counts as the level of a recording
-WORDS = 1.0  # seconds of a segment that must be as loud to count as a voice: a door that slams is over sooner
+WORDS = 1.0  # seconds that must be as loud to count as a voice: a door that slams is over sooner
 STANDS_OUT = 10.0  # dB above all that was heard so far
 LEAP = 3.0  # dB; a smaller change is not worth a seam
 MOST = 40.0  # dB up: beyond it there is nothing but noise
@@ -24,13 +24,14 @@ class Hearing:
 
     def __init__(self, rate: int, level: float):
         """`level` is the card's, in dB of full scale."""
-        self._rate, self._heard, self._level, self._gain = rate, SegmentLevels(rate), level, 0.0
+        self._heard, self._level, self._gain = SegmentLevels(rate), level, 0.0
 
     def gain(self, core: np.ndarray) -> float:
         """The factor for the next segment, whose core is (C, n)."""
         self._heard.add(core)
-        heard = self._heard.so_far.level(LOUD)
-        words = self._heard.alone.level(max(LOUD, 1 - WORDS * self._rate / max(1, core.shape[1])))
+        heard, words = self._heard.so_far.level(LOUD), _words(self._heard.alone)
+        if (spoken := _words(self._heard.so_far)) > LOWEST:  # less than `heard` where a gate has emptied the pauses
+            heard = min(heard, spoken)
         if words > heard + STANDS_OUT:
             heard = words
         if heard > LOWEST:
@@ -38,3 +39,8 @@ class Hearing:
             if abs(wanted - self._gain) > LEAP:
                 self._gain = wanted
         return float(10 ** (self._gain / 20))
+
+
+def _words(meter: LevelMeter) -> float:
+    """The level of what may be a voice, in dB of full scale: it lasts a second or, where that is less, a tenth."""
+    return meter.loudest(min(WORDS, (1 - LOUD) * meter.seconds))

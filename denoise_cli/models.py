@@ -10,7 +10,8 @@ from denoise_cli import processor, shipped
 from denoise_cli.card import MADE_FROM, PRECISIONS, ModelCard
 from denoise_cli.errors import ModelError, UsageError, choice
 from denoise_cli.model_file import ModelFile
-from denoise_cli.session import Session, has_cuda, parse_device, tried
+from denoise_cli.processor import parse_device
+from denoise_cli.session import Session, has_cuda, tried
 from denoise_cli.signal import Header
 
 

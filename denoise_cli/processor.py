@@ -1,16 +1,27 @@
-"""What the processor can do that decides which arithmetic is the fastest."""
+"""What there is to compute on: how a device is named, and which arithmetic the processor is fastest with."""
 
 from __future__ import annotations
 
 import functools
 import platform
+import re
 from pathlib import Path
 from typing import Any
+
+from denoise_cli.errors import UsageError
 
 # Sums of four products of bytes in one instruction: Intel since Ice Lake, AMD since Zen 4, ARM since 8.2.
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}
 HALVES = {"avx512_bf16", "amx_bf16", "bf16"}  # products of bfloat16: Intel since Cooper Lake, AMD since Zen 4
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+def parse_device(device: str) -> tuple[str, int]:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` -> (name, index); raises UsageError for anything else."""
+    name, colon, index = device.partition(":")
+    if name not in ("auto", "cpu", "cuda") or (colon and (name != "cuda" or not re.fullmatch("[0-9]{1,4}", index))):
+        raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
+    return name, int(index or 0)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from typing import Any
 
 from denoise_cli.errors import UsageError
 from denoise_cli.media.files import Job, Replacing
+from denoise_cli.media.layout import TABULAR
 from denoise_cli.pipeline import Result
 
 FORMATS = (".json", ".csv")
@@ -35,11 +36,13 @@ def _row(result: Result) -> dict[str, Any]:
         "kind": kind,
         "model": result.model or None,
         "pixels": result.size if kind == "image" else None,
+        "rows": result.size if kind in TABULAR else None,
         "duration": rounded(result.duration, 3),
         "seconds": round(result.seconds, 4),
         "noise_before": rounded(result.noise_before, 2),
         "noise_after": rounded(result.noise_after, 2),
         "residual": rounded(result.residual, 3),
+        "filled": result.filled,
         "score": None if result.score is None else float(f"{result.score:.6g}"),
         "anomaly": result.anomaly,
         "error": result.error,

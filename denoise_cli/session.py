@@ -25,8 +25,9 @@ import numpy as np
 
 from denoise_cli import memory, processor, sandbox, shipped
 from denoise_cli.card import UNTOLD, ModelCard
-from denoise_cli.errors import BackendError, InputError, ModelError, OutOfMemory, UsageError, printable
+from denoise_cli.errors import BackendError, InputError, ModelError, OutOfMemory, printable
 from denoise_cli.model_file import ModelFile
+from denoise_cli.processor import parse_device
 
 MISSING = 'onnxruntime is not installed; run: pip install "denoise-cli[cpu]"  (or [gpu] for NVIDIA cards)'
 NO_CUDA = 'device "cuda" is not available: this onnxruntime has no CUDA; run: pip install "denoise-cli[gpu]"'
@@ -41,14 +42,6 @@ HELD, HELD_BY_CALL = 400 << 20, 100 << 20
 # one order, on any number of threads. In products of matrices, and in the plain layout, it is not.
 CONVOLUTIONS = ("unet", "dncnn")
 BLOCKED = ("x86_64", "AMD64")
-
-
-def parse_device(device: str) -> tuple[str, int]:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` -> (name, index); raises UsageError for anything else."""
-    name, colon, index = device.partition(":")
-    if name not in ("auto", "cpu", "cuda") or (colon and (name != "cuda" or not index.isdecimal())):
-        raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
-    return name, int(index or 0)
 
 
 class Session:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from denoise_cli.corrupt import CORRUPTIONS, PICTURES, Chain, Gaussian, Masking, SaltPepper, Span, parse
+from denoise_cli.corrupt.draws import draws_for
 from denoise_cli.errors import InputError, UsageError
 from denoise_cli.signal import Header
 
@@ -284,6 +285,34 @@ def test_one_of_several_is_drawn_for_recordings_too():
     noise = parse("gaussian:std=0,mean=0.1|gaussian:std=0,mean=0.2+gaussian:std=0.001")
     levels = [float(noise.stream(header, rng(seed))(silence).mean()) for seed in range(40)]
     assert {round(level, 2) for level in levels} == {0.1, 0.2}
+
+
+@pytest.mark.parametrize("rows", [16, 7, 100])
+def test_masked_blocks_go_on_where_a_picture_is_cut_and_begin_anew_with_a_frame(rows):
+    header = Header("image", 1, 50, 64, frames=2)
+    whole = parse("masking:size=10,amount=0.5").stream(header, rng(3))
+    cut = parse("masking:size=10,amount=0.5").stream(header, rng(3))
+    for _ in range(2):
+        frame = np.ones((1, 50, 64), np.float32)
+        wanted = whole(frame)
+        pieces = [cut(frame[:, top : top + rows]) for top in range(0, 50, rows)]
+        assert np.array_equal(np.concatenate(pieces, axis=1), wanted)
+        cells = wanted[0].reshape(5, 10, 64)
+        assert (cells == cells[:, :1]).all()
+        assert 0 < wanted.mean() < 1
+
+
+def test_a_range_of_sizes_reaches_both_ends():
+    noise, ones = parse("masking:size=1-3,amount=0.5"), np.ones((1, 12, 12), np.float32)
+    sides = {Masking(size="1-3")._side(draws_for(ones, rng(seed))) for seed in range(50)}
+    assert sides == {1, 2, 3}
+    assert noise(ones, rng()).mean() < 1
+
+
+@pytest.mark.parametrize("spec", ["clipping:crest=10000", "clipping:crest=-201", "gaussian:snr=201"])
+def test_decibels_beyond_all_measure_are_refused(spec):
+    with pytest.raises(UsageError, match=r"must be in -200\.\.200"):
+        parse(spec)
 
 
 def test_a_hum_that_no_sample_could_show_is_refused():

@@ -244,6 +244,20 @@ def test_many_rows_are_validated_in_pieces_and_the_score_is_that_of_all(tmp_path
         assert task.validate(net) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_tables_held_out_that_cannot_be_read_end_no_training(tmp_path):
+    (tmp_path / "in").mkdir()
+    for n in range(5):
+        sheet(tmp_path / "in" / f"{n}.csv", np.random.default_rng(n).standard_normal((30, 2)))
+    (tmp_path / "in" / "0.csv").write_text("a,b\n1,2\n3\n")  # the one that is held out
+    said: list[str] = []
+    task = Tables(tmp_path / "in", options())
+    task.load(nets.build("dense", task.options.net), torch.device("cpu"), said.append)
+    assert any("0.csv" in line for line in said)
+    assert any("nothing is validated" in line for line in said)
+    with pytest.raises(UsageError, match=r"--val .*0\.csv: nothing in it can be read"):
+        Tables(tmp_path / "in", options(), tmp_path / "in" / "0.csv")
+
+
 def test_what_cannot_be_trained_on_is_refused(tmp_path):
     x = np.random.default_rng(0).standard_normal((30, 2))
     path = sheet(tmp_path / "a.csv", x)

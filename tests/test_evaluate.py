@@ -32,6 +32,17 @@ def test_pairs_are_matched_by_relative_path(folder, tmp_path):
     ]
 
 
+def test_what_is_left_out_is_said_and_what_cannot_be_entered_is_refused(folder, tmp_path, monkeypatch):
+    (folder / "gone.png").symlink_to("nowhere")
+    said = []
+    assert len(pairs(None, folder, say=said.append)) == 4
+    assert said == [f"{folder / 'gone.png'}: left out, dangling link"]
+    found = files.Found(missing=[("closed", "permission denied")])
+    monkeypatch.setattr(files, "find", lambda *given, **more: found)
+    with pytest.raises(UsageError, match="closed: permission denied"):
+        pairs(None, folder)
+
+
 def test_pairs_are_matched_without_the_suffix_where_it_differs(folder, tmp_path):
     Image.new("RGB", (64, 64)).save(write_png(tmp_path / "noisy/sub/b.png", scene(2, 2)).with_suffix(".jpg"))
     (tmp_path / "noisy/sub/b.png").unlink()

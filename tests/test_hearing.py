@@ -99,3 +99,22 @@ def test_a_slam_in_a_quiet_voice_does_not_make_the_voice_faint(seconds, length):
     before = Hearing(RATE, -23.0).gain(x)
     x[:, RATE : RATE + slam] = np.random.default_rng(2).normal(0, 0.5, slam)
     assert 20 * np.log10(Hearing(RATE, -23.0).gain(x) / before) == pytest.approx(0, abs=1.5)
+
+
+def test_a_slam_in_a_recording_whose_pauses_a_gate_has_emptied_is_no_voice():
+    x = 0.03 * recording(20)
+    x[:, 2 * RATE : -RATE // 2] = 0
+    before = Hearing(RATE, -23.0).gain(x)
+    x[:, RATE : RATE + round(0.3 * RATE)] = np.random.default_rng(2).normal(0, 0.5, round(0.3 * RATE))
+    assert 20 * np.log10(Hearing(RATE, -23.0).gain(x) / before) == pytest.approx(0, abs=1.5)
+
+
+def test_the_loudest_seconds_are_counted_among_frames_with_a_sound():
+    meter, rng = LevelMeter(RATE), np.random.default_rng(0)
+    for seconds, std in ((3, 0.0), (2, 0.01), (1, 0.1)):
+        meter.add(rng.normal(0, std, (1, seconds * RATE, 1)).astype(np.float32))
+    assert meter.loudest(0.9) == pytest.approx(-20, abs=1)
+    assert meter.loudest(1.2) == pytest.approx(-40, abs=1)
+    assert meter.loudest(3.0) == pytest.approx(-40, abs=1)
+    assert meter.loudest(3.1) == -120
+    assert meter.loudest(0) == pytest.approx(-20, abs=1), "one frame at least"

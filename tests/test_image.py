@@ -236,6 +236,28 @@ def test_sixteen_bit_pnm_is_exact(tmp_path: Path, bands: int) -> None:
     assert through(path).read_bytes().endswith(rows.astype(">u2").tobytes())
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"P3 1 1 65535\n1 2 65535\n", "plain PNM with a maximum of 65535"),
+        (b"P2\n# of a sensor\n2 1 4095\n1 2\n", "plain PNM with a maximum of 4095"),
+        (b"P6 1 1 4095\n" + bytes(6), "PNM with a maximum of 4095"),
+        (b"P6 #" + b" " * (1 << 16) + b"\n1 1 65535\n" + bytes(6), "at the beginning"),
+    ],
+)
+def test_no_pnm_is_cut_to_eight_bits(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "x.ppm").write_bytes(data)
+    with pytest.raises(InputError, match=said):
+        images.read(tmp_path / "x.ppm")
+
+
+def test_a_plain_pnm_and_one_with_long_comments_are_exact(tmp_path: Path) -> None:
+    (tmp_path / "x.ppm").write_bytes(b"P3 1 1 255\n1 2 200\n")
+    assert np.rint(255 * images.read(tmp_path / "x.ppm").data[:, 0, 0]).tolist() == [1, 2, 200]
+    (tmp_path / "x.ppm").write_bytes(b"P6 #" + b" " * 9000 + b"\n1 1 65535\n\0\1\2\0\xff\xff")
+    assert np.rint(65535 * images.read(tmp_path / "x.ppm").data[:, 0, 0]).tolist() == [1, 512, 65535]
+
+
 # --- frames
 
 

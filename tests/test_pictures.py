@@ -216,6 +216,11 @@ def test_a_single_point_is_a_dot_and_no_point_an_empty_frame():
     assert count(curve({"a": []}).crop((0, 110, 1000, 560)), LINES[0]) == 0
 
 
+def test_a_value_that_rounds_to_a_power_of_ten_has_a_tick_below_it():
+    page = curve({"a": [(0, 9.999999999999998e-13), (1, 3e-12)]}, log=True)
+    assert count(page.crop((0, 110, 1000, 560)), LINES[0]) > 20
+
+
 @pytest.mark.parametrize("scale", [1e-6, 0.03, 1, 7.3, 1e5])
 @pytest.mark.parametrize("log", [False, True])
 def test_every_scale_keeps_the_line_inside_the_frame(scale, log):

@@ -163,6 +163,8 @@ def test_epochs_become_steps_and_the_smaller_number_counts():
     assert loop.Options(steps=7).counted(100).steps == 7
     with pytest.raises(UsageError, match="--epochs must be above 0"):
         loop.Options(epochs=0)
+    with pytest.raises(UsageError, match="--epochs must be finite, not inf"):
+        loop.Options(epochs=float("inf"))
 
 
 def test_every_picture_comes_once_an_epoch_and_the_order_hangs_on_the_seed():

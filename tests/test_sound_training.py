@@ -88,6 +88,17 @@ def test_levels_stay_below_full_scale_and_where_they_were_drawn():
         assert 20 * np.log10(active_rms(clean[0], RATE)) == pytest.approx(-40, abs=0.01)
 
 
+def test_a_short_voice_stands_anywhere_in_silence():
+    clip, ends = np.full(900, 1000, np.int16), np.array([900])
+    starts = [
+        int(np.flatnonzero(mixing._cut(np.random.default_rng(n), [clip], ends, 1000, loop=False))[0])
+        for n in range(300)
+    ]
+    assert min(starts) <= 3
+    assert 97 <= max(starts) <= 100
+    assert np.mean(starts) == pytest.approx(50, abs=6)
+
+
 def test_some_mixtures_hold_no_speech():
     batch = mixtures(clean=0, empty=1.0, level=(-25, -25)).batch(0)
     assert not batch.clean.any()
@@ -148,6 +159,9 @@ def test_what_cannot_be_read_is_left_out(tmp_path, folders):
     left_out = []
     found = mixing.load([bad, silent, *sorted(folders[0].iterdir())], RATE, lambda path, why: left_out.append(path))
     assert left_out == [bad, silent]
+    gone = tmp_path / "gone.wav"
+    mixing.load([gone, *folders[0].iterdir()], RATE, lambda path, why: left_out.append(path))
+    assert left_out[2:] == [gone], "nor what cannot be opened"
     assert {clip.dtype for clip in found} == {np.dtype(np.int16)}
     seconds = [1.5, 0.75, 1.5, 0.75]  # those of twice the rate are brought to one
     assert [len(clip) / RATE for clip in found] == pytest.approx(seconds, abs=1e-3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,26 @@ def test_a_batch_gives_what_each_picture_gives_alone(request, kind, channels):
     for options in (denoise.Options(), denoise.Options(strength=0.25, ensemble=4)):
         alone = np.stack([denoise.array(one, session, options) for one in x])
         assert np.abs(stacks.batch(x, session, options) - alone).max() < 1e-5
+
+
+def test_threads_share_a_stack_and_change_no_bit(model, monkeypatch):
+    session, x = Session(model, "cpu"), levels(40, 3).astype(np.float32) / 255
+    alone = stacks.batch(x, session, denoise.Options(threads=1))
+    monkeypatch.setattr(stacks, "PIECE", 5 * x.shape[2] * x.shape[3])
+    callers = set()
+
+    class Seen(Session):
+        def __call__(self, x, sigma=None):
+            callers.add((threading.get_ident(), len(x)))
+            time.sleep(0.01)
+            return super().__call__(x, sigma)
+
+    shared = stacks.batch(x, Seen(model, "cpu"), denoise.Options(threads=3))
+    assert np.abs(shared - alone).max() < 1e-5
+    assert {size for _, size in callers} == {5}
+    assert len({thread for thread, _ in callers}) == 3
+    one = stacks.batch(x, session, denoise.Options(threads=1))
+    assert np.array_equal(one, shared)
 
 
 def test_batches_cover_a_stack_and_are_bounded():

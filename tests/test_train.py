@@ -485,6 +485,8 @@ def train_on(folder, output, options, val=None, channels=None, **more):
         ({"patch": 18}, {}, "multiple of 4"),
         ({}, {"channels": 2}, "choose from 1, 3"),
         ({}, {"device": "tpu"}, "choose from auto"),
+        ({}, {"device": "cpu:foo"}, 'unknown device "cpu:foo"; choose from auto'),
+        ({}, {"device": "cuda:"}, 'unknown device "cuda:"; choose from auto'),
         ({}, {"val": Path("absent")}, "no such file or folder"),
         ({}, {"resume": True, "overwrite": True}, "one of them"),
         ({"net": {"widths": (8, 16)}}, {}, "cannot be built"),

@@ -117,7 +117,7 @@ def _scored(root: Path, session: Any, options: Any, asked: Asked) -> tuple[list[
     scored: list[Scored] = []
     failed: list[Failed] = []
     with screen.bar(None, " files", quiet=asked.quiet or asked.json) as bar:
-        for item in library.scores(root, session, options):
+        for item in library.scores(root, session, options, bar.say):
             if isinstance(item, library.Failed):
                 failed.append(item)
                 bar.say(item.error if item.name in item.error else f"{item.name}: {item.error}")

@@ -166,6 +166,8 @@ def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[s
     found = files.find(rest, None, suffixes=IMAGE_SUFFIXES, tag="latents")
     for name, reason in found.missing:
         raise UsageError(f"{files.printable(name)}: {reason}")
+    for line in files.left_out(found):
+        screen.say(line)
     if not stacks and not found.jobs:
         raise UsageError("no pictures to encode")
     try:

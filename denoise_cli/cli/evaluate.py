@@ -169,7 +169,7 @@ def evaluate(
                 )
             )
         )  # fmt: skip
-    matched = library.pairs(noisy_root, clean_root, TABLE_SUFFIXES if layout else SUFFIXES)
+    matched = library.pairs(noisy_root, clean_root, TABLE_SUFFIXES if layout else SUFFIXES, screen.say)
     keep_apart([csv, sheet], [path for pair in matched for path in (pair.clean, pair.noisy)])
     kinds = list(dict.fromkeys(pair.kind for pair in matched))
     if sheet is not None and kinds == ["table"]:

@@ -57,8 +57,8 @@ def plan(
             raise UsageError("--json and the picture cannot share stdout; name a file with -o or use --report")
     for path in () if quiet else found.others:
         screen.say(f"{files.printable(path)}: left out, {'not a table' if suffixes == TABLE_SUFFIXES else NEITHER}")
-    for path, reason in found.skipped:
-        screen.say(f"{files.printable(path)}: left out, {reason}")
+    for line in files.left_out(found):
+        screen.say(line)
     for name, reason in found.missing:
         screen.say(f"{files.printable(name)}: {reason}")
     todo, skipped = files.settle(found.jobs, on_exists.value if on_exists else None)

@@ -135,6 +135,8 @@ def run(
     limits = Limits.of(max_pixels, max_hours)
     if report is not None:
         reports.check(report)
+    if dry_run and json:
+        raise UsageError("--json tells what was done, and --dry-run does nothing: give one of them")
     tabular = model_layout(model) is not None
     beside = [mask, Path(files_from) if files_from else None, *listing.weights(model, precision)]  # read, no inputs
     found, todo, skipped = listing.plan(
@@ -260,18 +262,27 @@ def _compared(results: Iterator[Result], sheets: dict[Job, Path], limits: Limits
 
 
 def _before_after(result: Result, limits: Limits) -> Any:
+    import numpy as np
+
     from denoise_cli import pictures, spectrograms
     from denoise_cli.media import audio, files, image
 
     source, target = result.job.source, result.job.target
     assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
     if result.kind == "image":
-        return pictures.before_after(*(image.read(path, limits=limits).data for path in (source, target)))
+        before, after = (image.read(path, limits=limits).data for path in (source, target))
+        # A gray picture in a format that knows colours alone has three equal channels.
+        return pictures.before_after(np.broadcast_to(before, after.shape), after)
+
+    def opened(path: Path) -> Any:
+        return closing(audio.open_audio(files.open_input(path), str(path), limits=limits))
+
     drawn = []
     for path in (source, target):
-        with closing(audio.open_audio(files.open_input(path), str(path), limits=limits)) as recording:
-            header = recording.header
-            assert header.rate is not None, "a recording has a rate"
+        with opened(path) as recording:
+            length = recording.header.length or result.size
+            length = length or sum(block.shape[1] for block in recording.blocks())
+        with opened(path) as recording:
             blocks = (block[:, :, 0] for block in recording.blocks())
-            drawn.append(spectrograms.of_blocks(blocks, header.length or result.size, header.rate))
+            drawn.append(spectrograms.of_blocks(blocks, length, recording.header.rate))
     return spectrograms.compared(*drawn)

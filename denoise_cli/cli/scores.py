@@ -33,7 +33,9 @@ def grouped(rows: Iterable[AnyRow]) -> Groups:
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
     """Rounded, and without infinity, which JSON does not know: the PSNR of equal pictures is written as null."""
-    return {key: round(value, 5) if isinstance(value, float) else value for key, value in finite(values).items()}
+    return {
+        key: float(f"{value:.7g}") if isinstance(value, float) else value for key, value in finite(values).items()
+    }
 
 
 def means_of(groups: Groups) -> list[dict[str, Any]]:

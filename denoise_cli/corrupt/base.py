@@ -20,7 +20,7 @@ from denoise_cli.signal import Header, Kind
 Amount = Any  # a number, "LOW-HIGH" or a Span; always a Span, or None, once the corruption is made
 Process = Callable[[np.ndarray], np.ndarray]  # a block to a block, (C, n, W) float32 both
 
-DECIBELS = 200  # of an SNR either way: more than float32 holds beside the signal
+DECIBELS = 200  # above or below the signal: more than float32 holds beside it
 IN_TABLES = (10, "standard deviations of a column; try 0.5")  # what a table's noise may have, and that in words
 WORDS: dict[Kind, tuple[str, str]] = {
     "image": ("a picture", "pictures"),
@@ -55,8 +55,9 @@ class Corruption:
             if span is not None and span.low <= 0 < span.high:
                 raise UsageError(f"{self.name}: {key} is drawn by its logarithm: begin {span} above 0")
         self._check("p", 0, 1)
-        if getattr(self, "snr", None) is not None:
-            self._check("snr", -DECIBELS, DECIBELS)
+        for key in self.instead:
+            if getattr(self, key) is not None:
+                self._check(key, -DECIBELS, DECIBELS)
 
     @classmethod
     def amounts(cls) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -185,6 +185,29 @@ class Masking(Corruption):
             hit = hit[..., rows, :][..., columns]
         return draws.where(hit, x * 0 + draws.span(self.value), x)
 
+    def stream(self, header, rng, level=None):
+        """Blocks of pixels that the end of one block of rows has cut go on in the next one."""
+        if header.kind != "image":
+            return super().stream(header, rng, level)
+        self.check(header)
+        part: Any = self.drawn(rng)
+        if part.p.value == 0:
+            return lambda block: block
+        side, begun, height = int(part.size.value), np.zeros((0, header.width), bool), 0
+
+        def process(block: np.ndarray) -> np.ndarray:
+            nonlocal begun, height
+            rows, columns = block.shape[1:]
+            if height % header.length == 0:  # another frame
+                begun = begun[:0]
+            cells = rng.random((-(-max(rows - len(begun), 0) // side), -(-columns // side)), np.float32)
+            hit = (cells < part.amount.value).repeat(side, axis=0).repeat(side, axis=1)[:, :columns]
+            hit = np.concatenate([begun, hit])
+            begun, height = hit[rows:], height + rows
+            return np.where(hit[:rows], np.float32(part.value.value), block)
+
+        return process
+
     def tabled(self, z, draws):
         """Values go missing, each column for itself, `size` rows in a row."""
         rows, side = draws.shape[-2], self._side(draws)
@@ -199,7 +222,7 @@ class Masking(Corruption):
         size = self.size
         if size.low == size.high:
             return int(size.low)
-        return int(size.low + (size.high - size.low) * float(draws.uniform(())))
+        return min(int(size.low + (size.high + 1 - size.low) * float(draws.uniform(()))), int(size.high))
 
     def heard(self, header, rng, level):
         length = max(1, round(self.size.value * rate_of(header) / 1000))

@@ -10,7 +10,7 @@ After: Sakurada and Yairi 2014 (autoencoders); Vovk, Gammerman, Shafer 2005, cha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,22 +54,24 @@ def files_of(root: Path, session: Session) -> list[Path]:
     return [job.source for job in _jobs(root, session) if job.source is not None]
 
 
-def _jobs(root: Path, session: Session) -> list[Job]:
-    if not root.exists():
-        raise UsageError(f"{root}: no such file or folder")
-    suffixes = media.SUFFIXES if session.card.layout is None else TABLE_SUFFIXES
-    found = files.find([str(root)], None, suffixes=suffixes)
-    if not found.jobs:
+def _jobs(root: Path, session: Session, say: Callable[[str], None] = files.unsaid) -> list[Job]:
+    jobs = files.below(root, media.SUFFIXES if session.card.layout is None else TABLE_SUFFIXES, say)
+    if not jobs:
         raise UsageError(f"{root}: no files for this model in it")
-    return found.jobs
+    return jobs
 
 
-def scores(root: Path, session: Session, options: denoise.Options) -> Iterator[Scored | Failed]:
-    """Score every file below a folder, or every picture of an array file; one that cannot be read is a Failed."""
+def scores(
+    root: Path, session: Session, options: denoise.Options, say: Callable[[str], None] = files.unsaid
+) -> Iterator[Scored | Failed]:
+    """Score every file below a folder, or every picture of an array file; one that cannot be read is a Failed.
+
+    `say` is told what is left out.
+    """
     if arrays.is_array(root):
         yield from _of_stacks(root, session, options)
         return
-    for job in _jobs(root, session):
+    for job in _jobs(root, session, say):
         name = files.printable(job.relative)
         label = job.relative.parts[0] if len(job.relative.parts) > 1 else ""
         try:

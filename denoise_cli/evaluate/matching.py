@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,13 +27,18 @@ class Pair:
         return media.kind_of(self.clean)
 
 
-def pairs(noisy: Path | None, clean: Path, suffixes: frozenset[str] = media.SUFFIXES) -> list[Pair]:
+def pairs(
+    noisy: Path | None,
+    clean: Path,
+    suffixes: frozenset[str] = media.SUFFIXES,
+    say: Callable[[str], None] = files.unsaid,
+) -> list[Pair]:
     """Match files by relative path, or, where the extension differs, by relative path without it.
 
-    `suffixes` are those that are taken from folders. Raises UsageError where a side is missing or a
-    noisy file has no clean partner of its kind.
+    `suffixes` are those that are taken from folders; `say` is told what is left out. Raises UsageError where a
+    side is missing or a noisy file has no clean partner of its kind.
     """
-    references = _listing(clean, suffixes)
+    references = _listing(clean, suffixes, say)
     if noisy is None:
         return [Pair(str(key), path) for key, path in references.items()]
     if noisy.is_file() and clean.is_file():
@@ -43,7 +49,7 @@ def pairs(noisy: Path | None, clean: Path, suffixes: frozenset[str] = media.SUFF
     for key, path in references.items():
         by_stem.setdefault((media.kind_of(key), key.with_suffix("")), []).append(path)
     matched = []
-    for key, path in _listing(noisy, suffixes).items():
+    for key, path in _listing(noisy, suffixes, say).items():
         alike = by_stem.get((media.kind_of(key), key.with_suffix("")), [])
         candidates = [references[key]] if key in references else alike
         if len(candidates) != 1:
@@ -53,14 +59,12 @@ def pairs(noisy: Path | None, clean: Path, suffixes: frozenset[str] = media.SUFF
     return matched
 
 
-def _listing(root: Path, suffixes: frozenset[str]) -> dict[Path, Path]:
-    if not root.exists():
-        raise UsageError(f"{root}: no such file or folder")
-    found = files.find([str(root)], None, suffixes=suffixes)
-    if not found.jobs:
+def _listing(root: Path, suffixes: frozenset[str], say: Callable[[str], None]) -> dict[Path, Path]:
+    jobs = files.below(root, suffixes, say)
+    if not jobs:
         what = "no pictures and no recordings" if suffixes == media.SUFFIXES else "no tables"
         raise UsageError(f"{root}: {what} in it")
-    return {job.relative: job.source for job in found.jobs if job.source is not None}
+    return {job.relative: job.source for job in jobs if job.source is not None}
 
 
 def sweep(noise: Chain, setting: str) -> list[tuple[str, Chain]]:

@@ -98,8 +98,7 @@ def score(
     denoised = _by_mean(noisy) if denoiser is None else denoiser(degraded)
     seconds = time.perf_counter() - began
 
-    std = np.nanstd(clean, axis=(1, 2), keepdims=True, dtype=np.float64)
-    std = np.where(std > 0, std, 1)
+    std = _std(clean)
     there, gone = ~np.isnan(clean), np.isnan(noisy)
     errors = {name: (y - clean.astype(np.float64)) / std for name, y in
               (("noisy", noisy), ("mean", _by_mean(noisy)), ("ours", denoised))}  # fmt: skip
@@ -125,10 +124,20 @@ def _read(path, layout: Layout | None) -> Signal:
 
 def _by_mean(noisy: np.ndarray) -> np.ndarray:
     """Missing values filled with the mean of what is known in their column; 0 where nothing is."""
-    known = ~np.isnan(noisy)
+    return np.where(np.isnan(noisy), _mean(noisy).astype(np.float32), noisy)
+
+
+def _std(x: np.ndarray) -> np.ndarray:
+    """Standard deviation of what is known of each column, (C, 1, 1); 1 where it does not vary or nothing is."""
+    std = np.sqrt(_mean(np.square(x - _mean(x))))
+    return np.where(std > 0, std, 1)
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    """Of what is known of each column, (C, 1, 1) float64; 0 where nothing is."""
+    known = ~np.isnan(x)
     count = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
-    mean = np.where(known, noisy, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / count
-    return np.where(known, noisy, mean.astype(np.float32))
+    return np.where(known, x, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / count
 
 
 def _rms(errors: np.ndarray) -> float | None:

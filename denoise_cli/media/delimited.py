@@ -221,7 +221,8 @@ def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray
 def _counted(first: Sequence[str], columns: Sequence[Column]) -> bool:
     """Whether the first row counts 0, 1, 2, ... above other numbers: the names that pandas gives, and its index."""
     cells = first[1:] if (indexed := first[0] == "") else first
-    if len(cells) < (1 if indexed else 2) or cells != [str(n) for n in range(len(cells))]:
+    # Without an index, 0 and 1 may as well be the first moment and its value.
+    if len(cells) < (1 if indexed else 3) or cells != [str(n) for n in range(len(cells))]:
         return False
     below = columns[-len(cells) :]
     return len(cells) >= COUNTED or all(column.decimals or column.scientific for column in below)

@@ -25,7 +25,7 @@ from denoise_cli.media.guard import check_writable, identity, keep_apart, refuse
 
 __all__ = [
     "Found", "Job", "OnExists", "Replacing", "Stdout",
-    "check_writable", "find", "keep_apart", "open_input", "printable", "settle", "spool",
+    "below", "check_writable", "find", "keep_apart", "left_out", "open_input", "printable", "settle", "spool",
 ]  # fmt: skip
 
 OnExists = Literal["error", "skip", "overwrite"]
@@ -47,6 +47,30 @@ class Found:
     skipped: list[tuple[Path, str]] = field(default_factory=list)  # met in a folder and left out: why
     others: list[Path] = field(default_factory=list)  # met in a folder, of suffixes that are not asked for
     missing: list[tuple[str, str]] = field(default_factory=list)  # named and not to be had: why
+
+
+def unsaid(line: str) -> None:
+    """For whom nobody listens to."""
+
+
+def below(root: Path, suffixes: frozenset[str], say: Callable[[str], None] = unsaid) -> list[Job]:
+    """A file, or those in a folder, to be read and nothing else; `say` is told what is left out.
+
+    Raises UsageError where the root, or a folder in it, is not there or cannot be read.
+    """
+    if not root.exists():
+        raise UsageError(f"{root}: no such file or folder")
+    found = find([str(root)], None, suffixes=suffixes)
+    for name, reason in found.missing:
+        raise UsageError(f"{printable(name)}: {reason}")
+    for line in left_out(found):
+        say(line)
+    return found.jobs
+
+
+def left_out(found: Found) -> list[str]:
+    """A line for each file or folder that was met and passed by, though its suffix was asked for."""
+    return [f"{printable(path)}: left out, {reason}" for path, reason in found.skipped]
 
 
 def find(

@@ -1,7 +1,7 @@
 """BMP, PNM and TGA: formats which this libvips does not know. They are read whole, as arrays of (H, W, B).
 
 Pillow reads them, except for binary PNM: Pillow cuts its 16-bit colours to 8 without a word, and 40 lines of
-header are all there is to it.
+header are all there is to it. It would cut those of plain PNM too, which are refused.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ EXACT = {"1": "L", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA"}  # mode i
 
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _NEXT = re.compile(rb"\s*P[1-7]\s")  # another picture behind the pixels of one
-_PNM = re.compile(rb"P([56])" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
+_PNM = re.compile(rb"P([2356])" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)" + _GAP + rb"(\d+)\s")
+LONGEST_HEAD = 1 << 16  # bytes of a PNM before its pixels, comments and all
 
 
 class Opened:
     """A picture whose size is known and whose pixels are not read yet."""
 
     def __init__(self, file: BinaryIO, format: str):
-        file.seek(0)
         self._file = file
-        self._pnm = _PNM.match(file.read(4096)) if format == "ppm" else None
+        self._pnm = _binary(file) if format == "ppm" else None
         if self._pnm:
-            kind, width, height, self._top = (int(group) for group in self._pnm.groups())
-            self.width, self.height, self._bands = width, height, 3 if kind == 6 else 1
-            if self._top not in (255, 65535):
-                raise ValueError(f"PNM with a maximum of {self._top} is not supported; only 255 and 65535 are")
+            kind, self.width, self.height, self._top = (int(group) for group in self._pnm.groups())
+            self._bands = 3 if kind == 6 else 1
         else:
             file.seek(0)
             self._image: Image.Image = READERS[format](file)
@@ -70,6 +68,23 @@ class Opened:
 
     def dpi(self) -> tuple[float, float] | None:
         return None if self._pnm else self._image.info.get("dpi")
+
+
+def _binary(file: BinaryIO) -> re.Match[bytes] | None:
+    """The header of a binary PNM of gray levels or colours; None for Pillow to read it. ValueError: nobody does."""
+    file.seek(0)
+    start = file.read(LONGEST_HEAD)
+    header = _PNM.match(start)
+    if header is None:
+        if start[:2] in (b"P2", b"P3", b"P5", b"P6"):
+            raise ValueError("no width, height and maximum at the beginning of this PNM")
+        return None
+    plain, top = header[1] in b"23", int(header[4])
+    if plain and top > 255:
+        raise ValueError(f"plain PNM with a maximum of {top} is not supported; write it as a binary one")
+    if not plain and top not in (255, 65535):
+        raise ValueError(f"PNM with a maximum of {top} is not supported; only 255 and 65535 are")
+    return None if plain else header
 
 
 def save(array: np.ndarray, file: BinaryIO, format: str, dpi: tuple[float, float]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 FRAME = 0.05  # seconds: shorter than the gaps between words, longer than the period of any voice
@@ -29,7 +31,7 @@ class LevelMeter:
     """
 
     def __init__(self, rate: int) -> None:
-        self._frame = max(1, round(FRAME * rate))  # samples
+        self._rate, self._frame = rate, max(1, round(FRAME * rate))  # samples
         self._counts = np.zeros(round(-LOWEST / STEP) + 1, np.int64)  # frames at LOWEST, LOWEST + STEP, ... 0 dB
         self._blank = 0  # frames in which nothing moves
         self._rest: np.ndarray | None = None  # (C, fewer than a frame), waiting for the next block
@@ -57,7 +59,19 @@ class LevelMeter:
         heard = int(self._counts.sum())
         if heard == 0:
             return LOWEST
-        return round(LOWEST + STEP * int(np.searchsorted(np.cumsum(self._counts), share * heard)), 1)
+        return _decibels(int(np.searchsorted(np.cumsum(self._counts), share * heard)))
+
+    @property
+    def seconds(self) -> float:
+        """Of all frames, with a sound or without."""
+        return (int(self._counts.sum()) + self._blank) * self._frame / self._rate
+
+    def loudest(self, seconds: float) -> float:
+        """What so many seconds of frames reach or exceed, in dB of full scale; -120 where less has a sound."""
+        below = int(self._counts.sum()) - max(1, math.ceil(seconds * self._rate / self._frame))
+        if below < 0:
+            return LOWEST
+        return _decibels(int(np.searchsorted(np.cumsum(self._counts), below, side="right")))
 
     def _count(self, frames: np.ndarray) -> None:
         """(C, N, L) -> one more in the histogram for each of the N frames that holds a sound."""
@@ -69,6 +83,11 @@ class LevelMeter:
         decibels = 10 * np.log10(np.maximum(heard, 10 ** (LOWEST / 10)))
         places = np.rint((np.minimum(decibels, 0) - LOWEST) / STEP).astype(np.intp)
         self._counts += np.bincount(places, minlength=len(self._counts))
+
+
+def _decibels(place: int) -> float:
+    """What a place of the histogram stands for."""
+    return round(LOWEST + STEP * place, 1)
 
 
 class SegmentLevels:

@@ -21,6 +21,7 @@ from denoise_cli.errors import BackendError, UsageError
 from denoise_cli.media.files import keep_apart
 from denoise_cli.media.layout import TABULAR
 from denoise_cli.model_file import ModelFile
+from denoise_cli.processor import parse_device
 from denoise_cli.train import checkpoint, loop, rounding
 from denoise_cli.train.export import export
 from denoise_cli.train.losses import SHORTEST
@@ -141,21 +142,19 @@ def _signals() -> Iterator[list[int]]:
 
 def pick_device(device: str) -> torch.device:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; only `auto` falls back."""
-    if device == "auto":
+    name, index = parse_device(device)
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.partition(":")[0] not in ("cpu", "cuda"):
-        raise UsageError(f'unknown device "{device}"; choose from auto, cpu, cuda, cuda:N')
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         raise BackendError(
             'device "cuda" is not available: this torch was built without CUDA or sees no GPU; '
             "pytorch.org says which build has it"
         )
-    where = torch.device(device)
-    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+    if name == "cuda" and index >= torch.cuda.device_count():
         raise BackendError(
             f'device "{device}" is not available: there are {torch.cuda.device_count()} CUDA devices'
         )
-    return where
+    return torch.device(device)
 
 
 def _card(
@@ -204,7 +203,8 @@ def _draw(paths: Paths, task: Task, options: loop.Options, state: loop.State, ne
     scores = [(point["step"], point["score"]) for point in state.curve if "score" in point]
     drawn = {
         paths.curve: charts.curve(
-            {options.loss: losses}, f"{options.arch}, {state.step} steps", "step", "loss", log=True,
+            {options.loss: losses}, f"{options.arch}, {state.step} steps", "step", "loss",
+            log=all(loss > 0 for _, loss in losses),
             right={f"validation {task.metric}": scores} if scores else None, rlabel="dB",
         )
     }  # fmt: skip

@@ -84,8 +84,9 @@ class Options:
             raise UsageError("say when to stop: --steps N, --epochs N or --max-time 20m")
         for name in ("lr", "batch_size", "patch", "clip", "steps", "max_time", "epochs"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
+            if value is not None and not 0 < value < math.inf:
+                what = "finite" if value == math.inf else "above 0"
+                raise UsageError(f"--{name.replace('_', '-')} must be {what}, not {value:g}")
         for name in ("weight_noise", "param_noise", "fgsm"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise UsageError(f"--{name.replace('_', '-')} must be a number from 0 up, not {value:g}")

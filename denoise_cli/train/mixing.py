@@ -90,8 +90,9 @@ def _decode(path: Path, rate: int, limit: int) -> np.ndarray:
     import soxr
 
     from denoise_cli.media import audio
+    from denoise_cli.media.files import open_input
 
-    with path.open("rb") as file:
+    with open_input(path) as file:
         source = audio.open_audio(file, str(path))
         assert source.header.rate is not None, "a recording has a rate"
         stream = soxr.ResampleStream(source.header.rate, rate, 1, dtype="float32")
@@ -214,11 +215,11 @@ def _cut(
     if len(clip) >= length:
         start = int(rng.integers(len(clip) - length + 1))
         return clip[start : start + length] / np.float32(32768)
-    start = int(rng.integers(max(len(clip), length - len(clip) + 1)))
     if loop:
+        start = int(rng.integers(len(clip)))
         return np.take(clip, np.arange(start, start + length), mode="wrap") / np.float32(32768)
     x = np.zeros(length, np.float32)
-    start = min(start, length - len(clip))
+    start = int(rng.integers(length - len(clip) + 1))
     x[start : start + len(clip)] = clip / np.float32(32768)
     return x
 

@@ -127,7 +127,9 @@ class Tables:
         if twice:  # no file could be matched with the model by its names
             raise TrainingError(f'{clean}: has more than one column "{twice[0]}"')
         self._leave_out_the_unfit(training, clean)
-        self.held = self._read(validation, val or clean) if validation else []
+        self.held = []
+        if validation:
+            self.held = tasks.to_validate(lambda: self._read(validation, val or clean), val, self._notes.append)
         if not validation:
             self._hold_out(options)
         features = len(self.data[0])

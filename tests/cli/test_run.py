@@ -233,6 +233,8 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(run, folder):
     ]
     assert tree(target) == ["a.png"]
     assert run(folder, "absent", "-n", "-o", folder.parent / "out").code == 1
+    done = run(folder, "-n", "--json")
+    assert (done.code, done.out) == (2, "")
     assert not (folder.parent / "out").exists()
 
 
@@ -437,6 +439,13 @@ def test_compare_draws_before_and_after(run, folder, tmp_path):
     with Image.open(tmp_path / "sheets" / "a.png.compare.png") as image:
         assert image.width > 91
         assert image.height >= 70
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_a_gray_picture_is_compared_with_itself_in_colour(run, tmp_path, suffix):
+    picture = write_png(tmp_path / "x.png", scene(60, 80, 1))
+    done = run(picture, "-o", tmp_path / f"y{suffix}", "--compare", tmp_path / "sheets")
+    assert (done.code, tree(tmp_path / "sheets")) == (0, ["x.png.compare.png"])
 
 
 def test_a_sheet_that_a_stopped_run_has_not_drawn_is_drawn_by_the_next(run, folder, tmp_path):

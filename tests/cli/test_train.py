@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from denoise_cli import nets, processor, recipes, shipped
+from denoise_cli.charts import LINES
 from denoise_cli.cli.architectures import net_options
 from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session
@@ -51,6 +52,14 @@ def assert_equal_to_the_bit(a: Path, b: Path) -> None:
     p, q = load_file(a.with_suffix(".ckpt")), load_file(b.with_suffix(".ckpt"))
     assert p.keys() == q.keys()
     assert all(torch.equal(p[name], q[name]) for name in p)
+
+
+@pytest.mark.parametrize("loss", ["log-mse", "mse"])
+def test_the_curve_shows_losses_of_either_sign(command, clean, tmp_path, loss):
+    assert command("train", clean, "-o", tmp_path / "m.onnx", "--steps", 12, *TINY, "--loss", loss).code == 0
+    with Image.open(tmp_path / "m.curve.png") as drawn:
+        below_the_legend = np.asarray(drawn.convert("RGB"))[110:].reshape(-1, 3)
+    assert (below_the_legend == list(bytes.fromhex(LINES[0][1:]))).all(axis=1).sum() > 20
 
 
 def test_a_folder_becomes_a_model_that_runs(command, clean, tmp_path):

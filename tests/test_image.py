@@ -258,6 +258,54 @@ def test_a_plain_pnm_and_one_with_long_comments_are_exact(tmp_path: Path) -> Non
     assert np.rint(65535 * images.read(tmp_path / "x.ppm").data[:, 0, 0]).tolist() == [1, 512, 65535]
 
 
+# --- damage that libvips does not tell of
+
+
+@pytest.fixture(params=["none", "deflate"])
+def tiled(request, tmp_path: Path) -> Path:
+    """Two pages of 3 x 2 tiles."""
+    joined = vips.Image.arrayjoin([vips.from_array(noise(100, 150, 3)) for _ in range(2)], across=1)
+    return save_tiled(joined, tmp_path / "x.tif", compression=request.param)
+
+
+def save_tiled(image: vips.Image, path: Path, **options: Any) -> Path:
+    image.copy().tiffsave(str(path), tile=True, tile_width=64, tile_height=64, page_height=100, **options)
+    return path
+
+
+def test_a_tiff_of_tiles_is_whole_or_refused(tiled: Path) -> None:
+    whole = tiled.read_bytes()
+    assert images.read(tiled).data.shape == (3, 200, 150)
+    for share in (0.05, 0.3, 0.5, 0.7, 0.95, 0.999):
+        tiled.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(InputError):
+            images.read(tiled)
+
+
+@pytest.mark.parametrize("tiled", ["deflate"], indirect=True)
+@pytest.mark.parametrize("which", [0, 4])
+def test_a_tile_that_cannot_be_unpacked_is_no_black_one(tiled: Path, which: int) -> None:
+    whole = tiled.read_bytes()
+    with tiled.open("rb") as file:
+        offset = tiff._numbers(file, next(tiff.directories(file)), tiff.TILE_OFFSETS)[which]
+    tiled.write_bytes(whole[: offset + 1] + b"\xff" * 40 + whole[offset + 41 :])
+    with pytest.raises(InputError, match="codec error"):
+        images.read(tiled)
+
+
+def test_a_word_of_warning_is_no_damage(tiled: Path) -> None:
+    """Here that of a text with a zero in it."""
+    image = vips.Image.tiffload(str(tiled), n=-1).copy()
+    image.set_type(vips.GValue.gstr_type, "image-description", "of a microscope")
+    save_tiled(image, tiled.with_name("y.tif"))
+    data = tiled.with_name("y.tif").read_bytes()
+    assert b"of a" in data
+    tiled.write_bytes(data.replace(b"of a", b"of\0a"))
+    with pytest.raises(vips.Error):
+        vips.Image.tiffload(str(tiled), n=-1, fail_on="warning").avg()
+    assert images.read(tiled).data.shape == (3, 200, 150)
+
+
 # --- frames
 
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from denoise_cli.media import heads, mpf
+from denoise_cli.media import heads, mpf, tiff
 
 HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
 
@@ -26,6 +26,8 @@ def unsupported(file: BinaryIO, format: str) -> str | None:
         return "animated PNG is not supported; convert it to WebP or GIF"
     if format == "jpeg" and mpf.has_views(file):
         return "several views in one file (MPO), of which only the first could be read: split them"
+    if format == "tiff" and tiff.is_cut(file):
+        return "truncated: the file ends before its last page does"
     if format == "avif" and start[8:12] == b"avis":
         return "AVIF sequences are not supported; convert the file to WebP or GIF"
     if format == "gif" and not _reaches_trailer(file):

@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import BinaryIO, Literal
 
 COMPRESSION, RESOLUTION_UNIT, EXTRA_SAMPLES = 259, 296, 338
+TILE_OFFSETS, TILE_SIZES = 324, 325
 NAMES = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits"}  # of compressions, in libvips
 NO_UNIT = 1
+MOST_BYTES = 1 << 24  # of the places of all tiles of a page
 MOST = 1 << 16  # entries of a directory, and directories, that are looked at
 LONG, SLONG, IFD, LONG8, SLONG8, IFD8 = 4, 9, 13, 16, 17, 18
 WIDTHS = {  # type -> bytes of one number
@@ -80,6 +82,7 @@ class Directory:
     form: Form
     entries: list[Entry]
     next: int  # where the next one begins; 0: there is none
+    whole: bool  # nothing of it lies beyond the end of the file
     link: int  # where the offset of this one stands; 0: in a tag
 
 
@@ -104,7 +107,8 @@ def directory(file: BinaryIO, form: Form, at: int, link: int = 0) -> Directory |
         for index, (tag, type, n, field) in enumerate(fields)
     ]
     tail = _read(file, begin + count * form.entry.size, form.offset.size)
-    return Directory(form, entries, form.number(tail) if len(tail) == form.offset.size else 0, link)
+    whole = len(tail) == form.offset.size  # it stands at the end
+    return Directory(form, entries, form.number(tail) if whole else 0, whole, link)
 
 
 def directories(file: BinaryIO) -> Iterator[Directory]:
@@ -125,6 +129,33 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
         yield page
         link = offset + form.count.size + len(page.entries) * form.entry.size
         offset = page.next
+
+
+def is_cut(file: BinaryIO) -> bool:
+    """Whether a directory or a tile is cut off, or lies where the file has ended.
+
+    libvips reads the pages before such a directory, and makes such a tile black.
+    """
+    page, length = None, file.seek(0, os.SEEK_END)
+    for page in directories(file):
+        tiles = zip(_numbers(file, page, TILE_OFFSETS), _numbers(file, page, TILE_SIZES), strict=False)
+        if not page.whole or any(start + size > length for start, size in tiles):
+            return True
+    return page is not None and page.next >= length
+
+
+def is_tiled(file: BinaryIO) -> bool:
+    """Whether a page is in tiles, not in strips of rows."""
+    return any(entry.tag == TILE_OFFSETS for page in directories(file) for entry in page.entries)
+
+
+def _numbers(file: BinaryIO, page: Directory, tag: int) -> list[int]:
+    """All whole numbers of a tag; none of one that is not there."""
+    for entry in page.entries:
+        width = WIDTHS.get(entry.type, 0)
+        if entry.tag == tag and (data := value(file, entry, MOST_BYTES)):
+            return [entry.form.number(data[at : at + width]) for at in range(0, len(data), width)]
+    return []
 
 
 def value(file: BinaryIO, entry: Entry, most: int) -> bytes | None:

@@ -148,7 +148,9 @@ class ImageSource:
         codec = CODECS[self._format]
         if codec.loader:
             # A quiet half-picture is worse than none: what the decoder calls an error is one.
-            fail_on = "warning" if self._format == "tiff" and self._has_strict_tiles() else "error"
+            # To libvips a tile of a TIFF that cannot be decoded is less than that; in strips an odd tag is as much.
+            tiled = self._format == "tiff" and tiff.is_tiled(self.file)
+            fail_on = "warning" if tiled else "error"
             options = {"access": "sequential", "fail_on": fail_on} | ({"n": -1} if codec.frames else {})
             image = getattr(vips.Image, f"{codec.loader}_source")(self._bytes(codec.mapped), **options)
             whole = codec.whole or image.get_typeof("interlaced")  # no row is whole before the last pass
@@ -165,20 +167,6 @@ class ImageSource:
         image = vips.from_array(opened.array())
         dpi = opened.dpi()
         return image.copy(xres=dpi[0] / 25.4, yres=dpi[1] / 25.4) if dpi else image
-
-    def _has_strict_tiles(self) -> bool:
-        """Whether a TIFF has tiles, and not a word else that its decoder might warn of.
-
-        A tile that cannot be decoded is no error to libvips: it comes out black. But an odd tag is a warning too.
-        """
-        if not tiff.is_tiled(self.file):
-            return False
-        image = vips.Image.tiffload_source(vips.source(self.file.fileno()), fail_on="warning")
-        try:
-            vips.Region.new(image).fetch(0, 0, 1, 1)
-        except vips.Error as error:
-            return not vips.is_bare(error)
-        return True
 
     def _check_size(self, width: int, height: int, rows: int, limit: int) -> None:
         if width * rows > limit:

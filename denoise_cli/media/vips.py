@@ -169,24 +169,14 @@ def from_spool(fd: int, shape: tuple[int, int, int], dtype: np.dtype):
     return Image.arrayjoin(pieces, across=1).crop(0, 0, width, height)
 
 
-def is_bare(error: Exception) -> bool:
-    """Whether no decoder has said what is wrong."""
-    return EMPTY_WORDS.fullmatch(_line(error)) is not None
-
-
 def reason(error: Exception) -> str:
     """Return one line out of an error: libvips stacks lines such as ``pngload: libpng read error``."""
-    line = _line(error)
+    text = error.detail or error.message if isinstance(error, Error) else str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
     if isinstance(error, Error):
+        line = re.sub(r"^\w+: ", "", line)
         line = f"codec error: {'damaged or cut short' if EMPTY_WORDS.fullmatch(line) else line}"
         if "differs from page 0" in line:
             return "its pages differ in size or in kind; split the file"
     return line.encode("unicode_escape").decode("ascii")
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error, without the name of the operation."""
-    text = error.detail or error.message if isinstance(error, Error) else str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = lines[0] if lines else type(error).__name__
-    return re.sub(r"^\w+: ", "", line) if isinstance(error, Error) else line

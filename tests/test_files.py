@@ -118,6 +118,18 @@ def test_patterns_are_expanded_unless_a_file_is_named_so(inside: Path) -> None:
     assert find(["z*.png"], None, suffixes=SUFFIXES).missing == [("z*.png", "no such file or folder")]
 
 
+def test_a_list_of_names_stays_inside_the_output(inside: Path) -> None:
+    plant(inside, "w/a.png", "w/sub/b.png", "other/x.png")
+    (inside / "link").symlink_to("w/sub")
+    names = ["w/sub/../../other/x.png", "w/a.png", "./w/./sub/b.png"]
+    jobs = find(names, "out", suffixes=SUFFIXES, mirrored=names).jobs
+    assert [str(job.target) for job in jobs] == ["out/other/x.png", "out/w/a.png", "out/w/sub/b.png"]
+    assert str(jobs[0].source) == names[0]
+    plain = ["w/a.png", "link/b.png"]
+    jobs = find(plain, "out", suffixes=SUFFIXES, mirrored=plain).jobs
+    assert [str(job.target) for job in jobs] == ["out/w/a.png", "out/link/b.png"], "links are names as others are"
+
+
 # --- what is left out
 
 

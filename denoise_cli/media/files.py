@@ -116,7 +116,7 @@ def find(
     outputs |= {identity(apart)} if apart is not None else set()
     names = set(map(Path, mirrored))
     listed = {path for path in paths if path is not None and path in names and not path.is_dir()}
-    common = _common(listed)
+    places = _places(listed)
     files: list[Job] = []
     for path in paths:
         if path is None:
@@ -127,7 +127,7 @@ def find(
                 relative = file.relative_to(path)
                 files.append(Job(file, root / _with_suffix(relative, suffix), relative, resume=True))
         else:
-            name = path.absolute().relative_to(common) if path in listed and into else Path(path.name)
+            name = places[path] if path in places and into else Path(path.name)
             if into:
                 target: Path | None = into / _with_suffix(name, suffix)
             elif output is not None:
@@ -144,8 +144,13 @@ def find(
     return found
 
 
-def _common(paths: Collection[Path]) -> Path:
-    return Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
+def _places(paths: Collection[Path]) -> dict[Path, Path]:
+    """Where each file lies below the folder that is common to all; links are followed only where a name has ``..``."""
+    roots = {path: path.absolute() for path in paths}
+    if any(".." in root.parts for root in roots.values()):
+        roots = {path: root.parent.resolve() / root.name for path, root in roots.items()}
+    common = os.path.commonpath([root.parent for root in roots.values()]) if roots else ""
+    return {path: root.relative_to(common) for path, root in roots.items()}
 
 
 def _expand(inputs: Sequence[str], found: Found) -> Iterator[Path | None]:

@@ -145,7 +145,7 @@ def find(
 
 
 def _places(paths: Collection[Path]) -> dict[Path, Path]:
-    """Where each file lies below the folder common to all; links are followed only where a name has ``..`` in it."""
+    """Where each file lies below the folder common to all; links are followed only where ``..`` is in a name."""
     roots = {path: path.absolute() for path in paths}
     if any(".." in root.parts for root in roots.values()):
         roots = {path: root.parent.resolve() / root.name for path, root in roots.items()}

@@ -130,6 +130,16 @@ def test_a_list_of_names_stays_inside_the_output(inside: Path) -> None:
     assert [str(job.target) for job in jobs] == ["out/w/a.png", "out/link/b.png"], "links are names as others are"
 
 
+def test_several_inputs_do_not_make_a_folder_of_what_is_named_as_a_file(inside: Path) -> None:
+    plant(inside, "a.png", "b.png", "f/c.png", "album.png/d.png")
+    for names in (["a.png", "b.png"], ["f"]):
+        with pytest.raises(UsageError, match=r"-o new\.PNG is not a folder"):
+            find(names, "new.PNG", suffixes=SUFFIXES)
+        assert find(names, "new.png/", suffixes=SUFFIXES).jobs[0].target.parent == Path("new.png")
+        assert find(names, "album.png", suffixes=SUFFIXES).jobs[0].target.parent == Path("album.png")
+        assert find(names, "v1.2", suffixes=SUFFIXES).jobs[0].target.parent == Path("v1.2")
+
+
 # --- what is left out
 
 

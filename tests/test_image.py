@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from denoise_cli.errors import InputError, NoSpaceError, OutputError
 from denoise_cli.media import image as images
@@ -258,7 +259,76 @@ def test_a_plain_pnm_and_one_with_long_comments_are_exact(tmp_path: Path) -> Non
     assert np.rint(65535 * images.read(tmp_path / "x.ppm").data[:, 0, 0]).tolist() == [1, 512, 65535]
 
 
+@pytest.mark.parametrize(("sampling", "kept"), [("4:4:4", 0), ("4:2:2", 0), ("4:4:0", 0), ("4:2:0", 2)])
+def test_colours_of_a_jpeg_are_as_fine_as_they_were(tmp_path: Path, sampling: str, kept: int) -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::2], stripes[1::2] = (200, 60, 60), (60, 60, 200)
+    if sampling == "4:4:0":
+        stripes = stripes.transpose(1, 0, 2).copy()
+    factors = {"4:4:0": (0x12, 0x11, 0x11)}.get(sampling)
+    path = tmp_path / "x.jpg"
+    Image.fromarray(stripes).save(path, quality=98, subsampling="4:2:2" if factors else sampling)
+    if factors:  # Pillow does not write it: the same planes, the other way round
+        data = bytearray(path.read_bytes())
+        frame = data.index(b"\xff\xc0")
+        data[frame + 11 : frame + 20 : 3] = bytes(factors)
+        path.write_bytes(data)
+    with Image.open(through(path)) as after:
+        assert [layer[1:3] for layer in after.layer] == ([(2, 2)] if kept else [(1, 1)]) + 2 * [(1, 1)]
+        if sampling in ("4:4:4", "4:2:2"):
+            assert np.abs(np.asarray(after, int) - stripes).mean() < 8
+
+
+# --- how it is to be turned
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".ppm", ".tga"])
+@pytest.mark.parametrize("keep", [1 << 25, 0])
+def test_a_format_without_a_tag_for_it_holds_the_pixels_upright(
+    tmp_path: Path, monkeypatch, suffix: str, keep: int
+) -> None:
+    monkeypatch.setattr(images, "KEEP_BYTES", keep)
+    exif = Image.Exif()
+    exif[0x112] = 6  # a quarter turn to the right
+    Image.fromarray(smooth(40, 50)).save(tmp_path / "x.png", exif=exif)
+    out = through(tmp_path / "x.png", tmp_path / f"y{suffix}", format=format_of(tmp_path / f"y{suffix}"))
+    with Image.open(out) as after:
+        assert np.abs(np.asarray(after.convert("RGB"), int) - np.rot90(smooth(40, 50), -1)).mean() < 6
+
+
+def open_orientation(path: Path) -> int:
+    with path.open("rb") as file:
+        return images.open_image(file, path.name).orientation
+
+
+def test_what_an_avif_turns_by_itself_is_not_turned_again(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112], exif[0x10F] = 6, "Maker"
+    Image.fromarray(smooth(40, 50)).save(tmp_path / "x.png", exif=exif)
+    once = through(tmp_path / "x.png", tmp_path / "once.avif", format="avif")
+    twice = through(once, tmp_path / "twice.avif")
+    coded = through(twice, tmp_path / "z.png", format="png")
+    turned = np.rot90(smooth(40, 50), -1)
+    for path in (once, twice):
+        assert np.abs(pixels(path).astype(int) - turned).mean() < 3
+    assert np.abs(pixels(coded).astype(int) - turned).mean() < 3
+    assert open_orientation(coded) == 1
+    assert field(coded, "exif-ifd0-Make").startswith("Maker")
+
+
 # --- damage that libvips does not tell of
+
+
+def test_a_second_png_behind_the_first_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "x.png")
+    one = (tmp_path / "x.png").read_bytes()
+    for behind, fine in ((b"", True), (b"\0" * 30, True), (one, False)):
+        (tmp_path / "x.png").write_bytes(one + behind)
+        if fine:
+            images.read(tmp_path / "x.png")
+        else:
+            with pytest.raises(InputError, match="several pictures in one file"):
+                images.read(tmp_path / "x.png")
 
 
 @pytest.fixture(params=["none", "deflate"])
@@ -619,6 +689,21 @@ def test_tiff_tells_the_resolution_that_it_told(
             )  # the shape of a pixel
 
 
+def test_every_page_of_a_tiff_keeps_its_resolution(tmp_path: Path) -> None:
+    pages = []
+    for dpi in (100, 200, 300):
+        Image.fromarray(smooth()).save(file := io.BytesIO(), "TIFF", dpi=(dpi, dpi))
+        pages.append(Image.open(file))
+    with AppendingTiffWriter(str(tmp_path / "x.tif"), new=True) as writer:
+        for page, dpi in zip(pages, (100, 200, 300), strict=True):
+            page.save(writer, "TIFF", dpi=(dpi, dpi))
+            writer.newFrame()
+    with Image.open(through(tmp_path / "x.tif")) as after:
+        for page in range(3):
+            after.seek(page)
+            assert after.info["dpi"] == pytest.approx(2 * [100 * page + 100], abs=0.1)
+
+
 def test_a_tiff_made_of_a_picture_without_a_resolution_tells_none(tmp_path: Path) -> None:
     Image.fromarray(smooth()).save(tmp_path / "x.png")
     with Image.open(through(tmp_path / "x.png", tmp_path / "x.tif", format="tiff")) as after:
@@ -629,6 +714,20 @@ def test_a_tiff_made_of_a_picture_without_a_resolution_tells_none(tmp_path: Path
 
 
 # --- other formats and depths
+
+
+def test_half_of_transparency_is_not_cut_off(tmp_path: Path) -> None:
+    rows = noise(40, 50, 4)
+    rows[:, :, 3] = 255
+    rows[:9, :, 3] = 0
+    hard = draw(tmp_path / "hard.png", rows, "srgb")
+    with Image.open(through(hard, tmp_path / "y.gif", format="gif")) as after:
+        assert np.array_equal(np.asarray(after.convert("RGBA"))[:, :, 3], rows[:, :, 3])
+    rows[20, 20, 3] = 128
+    soft = draw(tmp_path / "soft.png", rows, "srgb")
+    with pytest.raises(OutputError, match="gif cannot hold an alpha channel of more than two levels"):
+        through(soft, tmp_path / "z.gif", format="gif")
+    assert not (tmp_path / "z.gif").exists()
 
 
 def test_what_a_format_cannot_hold_is_named(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def corrupt(
     """Add noise: folder/ becomes folder.noisy/, x.png becomes x.noisy.png.
 
     For both: gaussian:std=25,mean=0  uniform:width=25  speckle:std=0.2  salt-pepper:amount=0.1,salt=0.5
-    masking:amount=0.25,size=1,value=0  quantise:bits=8. In recordings full scale is 1 and a size is in ms.
+    masking:amount=0.25,size=1,value=0  quantise:bits=8. A value is from 0, black, to 1, white. In recordings
+    full scale is 1 and a size is in ms.
 
     For pictures: poisson:peak=100  jpeg:quality=75  camera:shot=0.0001-0.012,luma=0-1,chroma=0-4.
 

@@ -52,7 +52,7 @@ def evaluate(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="FILE", help="Draw original, noisy, denoised: .png or .jpg.")
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows.")] = None,
+    csv: opt.Csv = None,
     json: opt.Json = False,
     fail_under: Annotated[
         list[str] | None,

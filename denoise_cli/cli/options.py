@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,7 +61,7 @@ Std = Annotated[
     float | None,
     typer.Option(
         "--std",
-        help="Noise level in 8-bit steps; a model that takes one serves.",
+        help="Noise level in 8-bit steps, for a model that is told it; those that ship find it themselves.",
         show_default="blind",
     ),
 ]
@@ -94,6 +95,18 @@ MaxHours = Annotated[
     typer.Option("--max-hours", metavar="H", help="Recordings: refuse longer ones.", show_default="100"),
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")]
+
+
+def _csv_named(path: Path | None) -> Path | None:
+    """A name of another kind is a slip, and would be written over."""
+    if path is not None and str(path) != "-" and path.suffix.lower() != ".csv":
+        raise typer.BadParameter(f"{path}: write .csv")
+    return path
+
+
+Csv = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows, .csv.", callback=_csv_named)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for every file.")]

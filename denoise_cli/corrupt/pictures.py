@@ -174,6 +174,7 @@ class Masking(Corruption):
         super().__post_init__()
         self._check("amount", 0, 1)
         self._check("size", 1)
+        self._check("value", -1, 1)
 
     def apply(self, x, draws):
         height, width = draws.shape[-2:]

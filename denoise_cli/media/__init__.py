@@ -96,6 +96,8 @@ def open_sink(
         if named is None and other:
             what = "recording" if recording else "picture"
             raise OutputError(f"{printable(job.target)}: a {what} cannot be written as {other}")
+        if job.target.suffix.lower() == ".pgm" and source.header.channels > 1:
+            raise OutputError(f"{printable(job.target)}: pgm holds gray levels; name it .ppm for colours")
     target = _target(job, source)
     try:
         if not recording:

@@ -110,7 +110,7 @@ def find(
     """
     found = Found()
     paths = list(_expand(inputs, found))
-    into = _into(paths, len(inputs), output)
+    into = _into(paths, len(inputs), output, suffixes)
     folders = [path for path in paths if path is not None and path.is_dir()]
     outputs = {identity(into or _beside_folder(folder, tag)) for folder in folders}
     outputs |= {identity(apart)} if apart is not None else set()
@@ -181,7 +181,7 @@ def _unreadable(name: str) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "not a regular file"
 
 
-def _into(paths: Sequence[Path | None], named: int, output: str | None) -> Path | None:
+def _into(paths: Sequence[Path | None], named: int, output: str | None, suffixes: frozenset[str]) -> Path | None:
     """Return the folder that ``-o`` means, or None where it means a file or was not given."""
     if output is None:
         return None
@@ -195,7 +195,8 @@ def _into(paths: Sequence[Path | None], named: int, output: str | None) -> Path 
     folder = Path(output)
     if not (many or folder.is_dir() or output.endswith(os.sep)):
         return None
-    if os.path.lexists(folder) and not folder.is_dir():
+    named_as_file = folder.suffix.lower() in suffixes and not (folder.is_dir() or output.endswith(os.sep))
+    if named_as_file or (os.path.lexists(folder) and not folder.is_dir()):
         raise UsageError(f"-o {printable(output)} is not a folder, and these inputs need one")
     return folder
 

@@ -25,6 +25,7 @@ TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 KEPT = {*COLOUR, *TEXTS, b"eXIf", b"pHYs"}
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 JFIF, EXIF, COMMENT = b"\xff\xe0JFIF\0", b"\xff\xe1Exif\0", b"\xff\xfe"
+FRAMES = tuple(bytes([0xFF, kind]) for kind in (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC)))
 ENDS = {0x00, 0x01, *range(0xC0, 0xC4), *range(0xC5, 0xCC), *range(0xCD, 0xDB)}  # of what stands before the pixels
 
 
@@ -50,15 +51,23 @@ def names(file: BinaryIO) -> set[bytes]:
     return {head[4:] for head in takewhile(lambda head: head[4:] != b"IDAT", _chunks(file))}
 
 
+def is_followed(file: BinaryIO) -> bool:
+    """Whether another PNG begins where this one ends."""
+    ends = any(head[4:] == b"IEND" for head in _chunks(file))
+    return ends and file.read(4 + SIGNATURE)[4:] == b"\x89PNG\r\n\x1a\n"
+
+
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     """The heads of a PNG's chunks, size and name; the file stands at the chunk's own bytes."""
     position = SIGNATURE
     for _ in range(MOST):
         file.seek(position)
         head = file.read(8)
-        if len(head) < 8 or head[4:] == b"IEND":
+        if len(head) < 8:
             break
         yield head
+        if head[4:] == b"IEND":
+            break
         position += 12 + int.from_bytes(head[:4], "big")
 
 
@@ -90,12 +99,12 @@ def segments(file: BinaryIO) -> bytes:
 
 
 def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """The segments of a JPEG before its pixels that are of one of `kinds`: which one, where, and as they stand."""
+    """The segments of a JPEG up to its frame header that are of one of `kinds`: which one, where, as they stand."""
     position = len(SOI)
     for _ in range(MOST):
         file.seek(position)
         head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF or head[1] in ENDS:
+        if len(head) < 4 or head[0] != 0xFF or (head[1] in ENDS and head[:2] not in FRAMES):
             break
         if head[1] == 0xFF:  # a byte to fill up with
             position += 1
@@ -107,6 +116,8 @@ def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, int, bytes]]:
         kind = next((kind for kind in kinds if (head[:2] + body).startswith(kind)), None)
         if kind is not None:
             yield kind, position, head + body
+        if head[:2] in FRAMES:
+            break
         position += 2 + size
 
 

@@ -85,7 +85,7 @@ class ImageSource:
             alpha=image.bands > channels,
             frames=image.height // height,
             lossless=probe.is_lossless(file, self._format),
-            chroma=image.get("jpeg-chroma-subsample") if "jpeg-chroma-subsample" in self.fields else "",
+            chroma=probe.chroma(file) if self._format == "jpeg" else "",
             compression=tiff.compression(file) if self._format == "tiff" else "deflate",
         )
         self.header = Header(

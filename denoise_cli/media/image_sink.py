@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 
 from denoise_cli import memory
+from denoise_cli.errors import OutputError
 from denoise_cli.media import heads, mpf, tiff, tiff_tags, vips
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.formats import CODECS, Traits, fit
@@ -31,6 +32,7 @@ STRUCTURE = {
 }
 
 
+UPRIGHT = ("bmp", "gif", "ppm", "tga")  # of these no tag tells how they are to be turned
 HUNGRY = ("avif", "webp")  # encoders that want a whole picture, several times
 
 
@@ -106,13 +108,25 @@ class ImageSink:
         traits = self._traits
         image = self._pixels()
         if traits.alpha:
+            if traits.format == "gif" != self._source.traits.format and self._is_soft():
+                raise OutputError("gif cannot hold an alpha channel of more than two levels; png, tiff, webp can")
             image = image.bandjoin(_rescaled(self._source.alpha(), self._source.depth, self._depth))
         origin = self._source._image
         image = image.copy(interpretation=_interpretation(traits), xres=origin.xres, yres=origin.yres)
         for name, value in self._source.fields.items():
             if name not in STRUCTURE:
                 vips.set_field(image, name, value)
+        if "orientation" not in self._source.fields:  # libvips reads it from the EXIF again
+            image.remove("orientation")
+            image.remove("exif-ifd0-Orientation")
+        if traits.format in UPRIGHT and traits.frames == 1:
+            image = image.copy_memory().autorot()
         return image
+
+    def _is_soft(self) -> bool:
+        """Whether anything is neither opaque nor transparent."""
+        alpha = self._source.alpha()
+        return bool(((alpha > 0) & (alpha < (self._source.depth.scale or 1))).max())
 
     @property
     def _bare(self) -> bool:

@@ -24,6 +24,8 @@ def unsupported(file: BinaryIO, format: str) -> str | None:
     start = head(file, 16)
     if format == "png" and b"acTL" in heads.names(file):
         return "animated PNG is not supported; convert it to WebP or GIF"
+    if format == "png" and heads.is_followed(file):
+        return "several pictures in one file, of which only the first could be read: split them"
     if format == "jpeg" and mpf.has_views(file):
         return "several views in one file (MPO), of which only the first could be read: split them"
     if format == "tiff" and tiff.is_cut(file):
@@ -56,6 +58,18 @@ def _reaches_trailer(file: BinaryIO) -> bool:
 
 def _gif_palette(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def chroma(file: BinaryIO) -> str:
+    """How a JPEG holds its colours: "4:2:0" where one sample stands for two rows of pixels, else "4:4:4".
+
+    libvips calls everything "4:2:0" that is not 4:4:4, and cannot write 4:2:2 and its likes.
+    """
+    for _, _, frame in heads.found(file, *heads.FRAMES):
+        factors = frame[11::3]  # behind marker, size, bits, height, width, count and an id; then every third byte
+        across, down = ({factor >> shift & 15 for factor in factors} for shift in (4, 0))
+        return "4:2:0" if len(across) > 1 and len(down) > 1 else "4:4:4"
+    return "4:4:4"
 
 
 def is_lossless(file: BinaryIO, format: str) -> bool:

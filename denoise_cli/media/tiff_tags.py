@@ -29,9 +29,9 @@ DEEPEST = 2  # a page, its EXIF, the Interop of that
 
 # How the samples of the source are stored; those of the output are stored in its own way (TIFF 6.0; TIFF/FX; DNG).
 STRUCTURE = {
+    *(282, 283, 296),  # the resolution, see RESOLUTION
     *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266),  # kind of page, sizes, bits, compression, bit order
     *(273, 277, 278, 279, 280, 281, 284, 288, 289, 559),  # strips, planes, smallest and largest sample, free bytes
-    *(282, 283, 296),  # the resolution, which image_sink.py looks after
     *(292, 293, 326, 327, 328, 34908, 34909, 34910, 400, 401, 402, 403, 404, 405, 433, 434),  # fax
     *(317, 320, 322, 323, 324, 325, 330, 332, 333, 334, 336, 338, 339, 340, 341, 346),  # tiles, colour map, inks
     *(347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532, 50674),  # JPEG, YCbCr, LERC
@@ -45,6 +45,7 @@ IPTC = 33723  # bytes, even where they are called numbers
 # What libvips writes, yet of the first page only, up to the first NUL, or (IPTC, in 8.18) a quarter of it. Where
 # that is not what the source says, the source's own takes its place: text, XMP, Photoshop's, ICC.
 OWN = {270, 700, IPTC, 34377, 34675}
+RESOLUTION = {282, 283, 296}  # image_sink.py looks after it where all pages have the same
 
 
 def carry(source: BinaryIO, output: BinaryIO) -> None:
@@ -75,6 +76,11 @@ class _Copy:
     def __init__(self, source: BinaryIO, output: BinaryIO):
         self._source, self._output = source, output
         self._room = MOST_BYTES
+        resolutions = {
+            tuple(tiff.value(source, e, ENTRY_BYTES) for e in page.entries if e.tag in RESOLUTION)
+            for page in tiff.directories(source)
+        }
+        self._own = OWN | (RESOLUTION if len(resolutions) > 1 else set())
 
     @property
     def is_full(self) -> bool:
@@ -90,7 +96,7 @@ class _Copy:
             for tag in {*OWN, BITS, PHOTOMETRIC} & told.keys() & there.keys()
             if self._same(told[tag], there[tag])
         }
-        left_out = STRUCTURE | (there.keys() - OWN) | same
+        left_out = (STRUCTURE | there.keys()) - self._own | same
         if not {BITS, PHOTOMETRIC} <= same:
             left_out |= CURVES
         return self._entries(old, new.form, left_out, MOST_ENTRIES - len(there), DEEPEST)

@@ -177,6 +177,10 @@ def reason(error: Exception) -> str:
     if isinstance(error, Error):
         line = re.sub(r"^\w+: ", "", line)
         line = f"codec error: {'damaged or cut short' if EMPTY_WORDS.fullmatch(line) else line}"
+        if "samples out of range" in line:
+            return "samples of this kind are not supported; choose from 8 or 16 bits, or 32-bit float"
+        if "bad labq format" in line:
+            return "CIELAB colours are not supported; convert the file to RGB"
         if "differs from page 0" in line:
             return "its pages differ in size or in kind; split the file"
     return line.encode("unicode_escape").decode("ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -47,6 +48,15 @@ def test_links_and_pictures_of_the_readme_exist():
     local = [target for target in targets if "://" not in target]
     assert local
     assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["corrupt", "evaluate", "media", "metrics", "noise", "train"])
+def test_every_module_stands_in_the_index_of_its_package(package):
+    root = ROOT / "denoise_cli" / package
+    index = ast.get_docstring(ast.parse((root / "__init__.py").read_text()))
+    assert index is not None
+    named = set(re.findall(r"[\w.]+\.py", index))
+    assert named == {path.name for path in root.glob("*.py")} - {"__init__.py"}
 
 
 def test_every_benchmark_script_is_named_in_its_readme():

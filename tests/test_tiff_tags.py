@@ -259,6 +259,30 @@ def test_iptc_is_bytes_even_if_it_is_called_numbers() -> None:
     assert page[33723] == (LONG, struct.unpack("<3I", said))
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_who_took_it_when_and_where_goes_from_exif_to_a_tiff_and_back(tmp_path: Path, suffix: str) -> None:
+    told = Image.Exif()
+    told[0x10F], told[0x8298], told[0x10E] = "Maker", "(c) somebody", "a hill"
+    told.get_ifd(EXIF)[0x9003] = "2020:01:01 00:00:00"
+    told.get_ifd(GPS).update({1: "N", 2: (1.0, 2.0, 3.0)})
+    Image.fromarray(noise(40, 50, 3)).save(tmp_path / f"x{suffix}", exif=told)
+    there = through(tmp_path / f"x{suffix}", tmp_path / "y.tif", format="tiff")
+    back = through(there, tmp_path / f"z{suffix}", format=formats.format_of(tmp_path / f"z{suffix}"))
+    for path in (there, back):
+        with Image.open(path) as seen:
+            found = seen.getexif()
+            assert [found[tag] for tag in (0x10F, 0x8298, 0x10E)] == ["Maker", "(c) somebody", "a hill"]
+            assert found.get_ifd(EXIF)[0x9003] == "2020:01:01 00:00:00"
+            assert found.get_ifd(GPS)[2] == (1.0, 2.0, 3.0)
+
+
+def test_a_tiff_that_says_nothing_of_its_picture_makes_no_exif() -> None:
+    for data in (build(("<", False), {}, {}), b"no TIFF"):
+        assert tiff_tags.exif(io.BytesIO(data)) == b""
+    vast = build(("<", False), {271: text(b"m" * (1 << 17)), 272: text(b"small")}, {})
+    assert 40 < len(tiff_tags.exif(io.BytesIO(vast))) < 1000, "what no JPEG could hold is left out"
+
+
 @pytest.mark.parametrize("tags", [{}, {270: text(b"libvips knows this"), 274: (SHORT, (6,)), 296: (SHORT, (2,))}])
 def test_nothing_is_changed_without_need(tmp_path: Path, monkeypatch, tags: Tags) -> None:
     (tmp_path / "x.tif").write_bytes(build((">", False), tags, tags))
@@ -267,11 +291,12 @@ def test_nothing_is_changed_without_need(tmp_path: Path, monkeypatch, tags: Tags
     assert through(tmp_path / "x.tif").read_bytes() == out
 
 
-def test_only_from_tiff_to_tiff(tmp_path: Path) -> None:
-    (tmp_path / "x.tif").write_bytes(build((">", False), {271: text(b"Maker")}))
+def test_what_exif_does_not_know_goes_only_from_tiff_to_tiff(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").write_bytes(build((">", False), {271: text(b"Maker"), 65000: (SHORT, (1,))}))
     png = through(tmp_path / "x.tif", tmp_path / "x.png", format="png")
     (page,) = parse(through(png, tmp_path / "y.tif", format="tiff").read_bytes())
-    assert 271 not in page
+    assert page[271] == text(b"Maker")
+    assert 65000 not in page
 
 
 def test_through_pipes_and_spools(tmp_path: Path, monkeypatch) -> None:

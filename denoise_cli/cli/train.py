@@ -1,4 +1,4 @@
-"""``denoise train``: a folder of clean pictures in, a model out."""
+"""``denoise train``: clean pictures, recordings, tables or series in, a model out."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def train(
         typer.Option("--max-time", help="Stop learning after this time, 90s, 20m, 1h30m; of a recipe, each stage."),
     ] = None,
     val: Annotated[
-        Path | None, typer.Option("--val", help="Validate on these pictures.", show_default="1 in 90 held out")
+        Path | None, typer.Option("--val", help="Validate on these files.", show_default="some are held out")
     ] = None,
     device: opt.Device = "auto",
     threads: Annotated[

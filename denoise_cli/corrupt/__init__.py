@@ -18,7 +18,7 @@ unit: full scale is 1. Most names mean the same for both; sounds.py has those th
 
 base.py   what a corruption is        draws.py  random numbers for numpy and for torch
 pictures.py  sounds.py  the kinds     tapes.py  noise as an endless tape      level.py  how loud a recording is
-camera.py  noise as of a camera
+camera.py  noise as of a camera       mosaic.py  the filters of its sensor
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
     pictures.py   PSNR, SSIM, seconds per megapixel
     sounds.py     SI-SDR, SNR, STOI, PESQ, ..., real-time factor
     tables.py     RMSE and SNR in standard deviations, of known and of missing values
+    stacks.py     pictures of an array file: one row for all
+    anomaly.py    how well files are given back, and the threshold above which one is odd
 
 Inputs and outputs are scored as a file would hold them: clipped and rounded to the file's own depth, which
 of a float file is no clipping at all, unless the noise is asked for unclipped.

@@ -3,6 +3,8 @@
 files.py    find inputs, name targets                 beside.py      write beside, then rename
 image.py    pictures read, image_sink.py: written     formats.py     what pictures can be
 vips.py     libvips, set up once                      pillow.py      pictures that only Pillow reads
+tiff.py     a TIFF's directories, tiff_tags.py: kept  probe.py       what decoders do not tell
+samples.py  samples of pictures, levels.py: of sound  resample.py    another rate
 webp.py     animations, frame for frame, and EXIF     heads.py       what stands before the pixels
 mpf.py      pictures behind the first one of a JPEG
 audio.py    recordings read, audio_sink.py: written   containers.py  what recordings can be
@@ -10,6 +12,8 @@ sndfile.py  libsndfile, set up once                   chunks.py      headers tha
 ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples
 speakers.py     for which each channel of a WAV is
 table.py    tables and series, which layout.py describes; delimited.py, cells.py, matrices.py, parquet.py read them
+course.py   how columns run                           arrays.py, npy.py  stacks of small pictures
+limits.py   how much is too much                      guard.py       what is refused before any work
 """
 
 from __future__ import annotations

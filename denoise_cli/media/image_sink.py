@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
@@ -116,6 +117,8 @@ class ImageSink:
         for name, value in self._source.fields.items():
             if name not in STRUCTURE:
                 vips.set_field(image, name, value)
+        if self._exif:
+            image.set_type(vips.GValue.blob_type, "exif-data", self._exif)
         if "orientation" not in self._source.fields:  # libvips reads it from the EXIF again
             image.remove("orientation")
             image.remove("exif-ifd0-Orientation")
@@ -128,11 +131,16 @@ class ImageSink:
         alpha = self._source.alpha()
         return bool(((alpha > 0) & (alpha < (self._source.depth.scale or 1))).max())
 
+    @cached_property
+    def _exif(self) -> bytes:
+        """What a TIFF has in tags of its own and other formats in EXIF; libvips carries neither to the other."""
+        source = self._source
+        return tiff_tags.exif(source.file) if source.traits.format == "tiff" != self._traits.format else b""
+
     @property
     def _bare(self) -> bool:
         """Whether there is nothing to say in EXIF."""
-        fields = self._source.fields
-        return "exif-data" not in fields and ("orientation" not in fields or fields["orientation"].get() == 1)
+        return "exif-data" not in self._source.fields and not self._exif and self._source.orientation == 1
 
     @property
     def _resolved(self) -> bool:
@@ -190,8 +198,12 @@ class ImageSink:
             tiff.without_unit(file)
         if "+" in self._traits.colour:
             tiff.without_alpha(file)
-        if self._source.traits.format == "tiff":
-            tiff_tags.carry(self._source.file, file)
+        source = self._source
+        if source.traits.format == "tiff":
+            tiff_tags.carry(source.file, file)
+        elif "exif-data" in source.fields:
+            exif = source.fields["exif-data"].get().removeprefix(tiff_tags.EXIF)
+            tiff_tags.carry(io.BytesIO(exif), file, pages=1)
 
     def _head(self) -> tuple[int, Callable[[bytes], bytes | None] | None]:
         """What libvips is to keep of the metadata, and what becomes of the first bytes that it writes.

@@ -7,12 +7,17 @@ libvips knows a handful of tags, those of the first page, and writes them into e
 directory at the end of the file, where the tags stand that its own source has besides; the old one stays behind as
 a few hundred bytes that nothing points to. A source may be damaged or hostile: a tag whose value is not there is
 left out, and so is all that goes past `MOST_BYTES`.
+
+EXIF is a TIFF: what it says of the picture goes from one to the other where a format becomes another.
 """
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 from collections.abc import Set
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -45,17 +50,21 @@ IPTC = 33723  # bytes, even where they are called numbers
 # What libvips writes, yet of the first page only, up to the first NUL, or (IPTC, in 8.18) a quarter of it. Where
 # that is not what the source says, the source's own takes its place: text, XMP, Photoshop's, ICC.
 OWN = {270, 700, IPTC, 34377, 34675}
+EXIF = b"Exif\0\0"  # before the TIFF that it is
+ABOUT = {270, 271, 272, 305, 306, 315, 33432, *POINTERS}  # texts of EXIF's first directory (EXIF 2.32, table 4)
+MOST_EXIF = 50_000  # bytes; a segment of a JPEG holds 65,533
 RESOLUTION = {282, 283, 296}  # image_sink.py looks after it where all pages have the same
 
 
-def carry(source: BinaryIO, output: BinaryIO) -> None:
+def carry(source: BinaryIO, output: BinaryIO, pages: int | None = None) -> None:
     """Give every page of a TIFF by libvips the tags of the same page in another TIFF that it has not got yet.
 
-    Where there are none, the output stays as it is.
+    Where there are none, the output stays as it is. `pages` are looked at, or all.
     """
-    copy = _Copy(source, output)
+    copy = _Copy(source, output, MOST_BYTES)
     link = 0  # where the offset of a page stands, if the page before it was moved
-    for old, new in zip(tiff.directories(source), tiff.directories(output), strict=False):
+    both = zip(tiff.directories(source), tiff.directories(output), strict=False)
+    for old, new in islice(both, pages):
         link = link or new.link
         further = copy.page(old, new)
         if further:
@@ -70,12 +79,28 @@ def carry(source: BinaryIO, output: BinaryIO) -> None:
             break
 
 
-class _Copy:
-    """Values from one file to the end of another, until `MOST_BYTES` of them are there."""
+def exif(source: BinaryIO) -> bytes:
+    """What the first page of a TIFF says of the picture and its camera, as EXIF of other formats; or nothing."""
+    page = next(tiff.directories(source), None)
+    if page is None:
+        return b""
+    form, output = Form("<", False), io.BytesIO(struct.pack("<2sHI8x", b"II", 42, 0))
+    copy = _Copy(source, output, MOST_EXIF)
+    entries = copy._entries(page, form, {entry.tag for entry in page.entries} - ABOUT, MOST_ENTRIES, DEEPEST)
+    if not entries:
+        return b""
+    at, _ = copy.directory(form, entries, 0)
+    output.seek(4)
+    output.write(form.offset.pack(at))
+    return EXIF + output.getvalue()
 
-    def __init__(self, source: BinaryIO, output: BinaryIO):
+
+class _Copy:
+    """Values from one file to the end of another, until so many bytes of them are there."""
+
+    def __init__(self, source: BinaryIO, output: BinaryIO, room: int):
         self._source, self._output = source, output
-        self._room = MOST_BYTES
+        self._room = room
         resolutions = {
             tuple(tiff.value(source, e, ENTRY_BYTES) for e in page.entries if e.tag in RESOLUTION)
             for page in tiff.directories(source)

@@ -4,6 +4,7 @@
     pictures        pictures.py  PSNR, SSIM, residual       noise.py  NoiseMeter, 8-bit steps
                                                             white.py  is it white?
                                                             risk.py   the error a model leaves, where it is
+                                                            (patches.py: where both look)
     recordings      sound.py     SI-SDR, SNR, spectra       floor.py  LevelMeter, dB of full scale
     speech          speech.py    STOI, PESQ (optional packages)
     anything                                                reconstruction.py  ErrorMeter, for anomalies

@@ -7,7 +7,7 @@
     moments.py      closed forms, quadrature           study.py     one network, one picture, many draws
     layers.py       specs; which steps are exact       verdict.py   the answer in words
     sampling.py     Monte Carlo; KS distance           page.py      the answer as an HTML file
-    drawing.py      density over histogram
+    drawing.py      density over histogram             settings.py  random layers, to hold one against the other
 
 Why numpy and the standard library alone: gaussian.py. `network` and `predict` need onnx and onnxruntime, and import
 them where they are used; nothing here needs torch or scipy.

@@ -10,6 +10,8 @@ from denoise_cli.cli import screen
 from denoise_cli.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from denoise_cli.evaluate.anomaly import Failed, Scored
 
 
@@ -81,8 +83,7 @@ def evaluate(asked: Asked) -> int:
         area = library.auc(kinds["normal"], kinds["anomalous"])
         table += [_row("normal" if item.label == asked.label else "anomalous", item, limit) for item in tested]
         about |= {
-            "auc": area, "false_alarms": float((kinds["normal"] > limit).mean()),
-            "detected": float((kinds["anomalous"] > limit).mean()),
+            "auc": area, "false_alarms": _share(kinds["normal"], limit), "detected": _share(kinds["anomalous"], limit),
             "tested_normal": len(kinds["normal"]), "tested_anomalous": len(kinds["anomalous"]),
         }  # fmt: skip
     if asked.csv is not None:
@@ -128,7 +129,16 @@ def _scored(root: Path, session: Any, options: Any, asked: Asked) -> tuple[list[
 
 
 def _row(kind: str, item: Scored, limit: float) -> dict[str, Any]:
-    return {"file": item.name, "kind": kind, "score": item.score, "anomaly": item.score > limit}
+    from denoise_cli.metrics import exceeds
+
+    return {"file": item.name, "kind": kind, "score": item.score, "anomaly": exceeds(item.score, limit)}
+
+
+def _share(scores: np.ndarray, limit: float) -> float:
+    """Of those that `run` would flag."""
+    from denoise_cli.metrics import exceeds
+
+    return sum(exceeds(float(score), limit) for score in scores) / len(scores)
 
 
 def _text(value: Any) -> str:

@@ -67,6 +67,12 @@ def printable(text: str | os.PathLike[str]) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in os.fspath(text))
 
 
+def first_line(error: Exception, most: int = 200) -> str:
+    """What an error says, in one line of so many characters; its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return printable(lines[0][:most]) if lines else type(error).__name__
+
+
 def choice(what: str, value: object, choices) -> str:
     """One line that names the bad value and the choices: ``unknown noise "gausian"; choose from ...``."""
     import difflib

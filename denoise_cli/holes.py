@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import InputError, UsageError
-from denoise_cli.media.beside import open_input, printable
+from denoise_cli.errors import InputError, UsageError, printable
+from denoise_cli.media.beside import open_input
 from denoise_cli.media.limits import Limits
 from denoise_cli.signal import Header
 

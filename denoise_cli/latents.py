@@ -23,7 +23,7 @@ import numpy as np
 
 from denoise_cli import memory, tiles
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import InputError, UsageError, printable
+from denoise_cli.errors import InputError, UsageError, first_line, printable
 from denoise_cli.halves import Halves, cells
 from denoise_cli.media.files import Replacing
 from denoise_cli.stacks import slices
@@ -142,8 +142,7 @@ def read(path: Path, card: ModelCard) -> Latents:
             raise ValueError(f"{sizes[1]}x{sizes[0]} pixels are more than the {LARGEST} that are decoded")
         return Latents(values, list(names), *sizes, *(str(about.get(key, "")) for key in ("model", "fingerprint")))
     except _DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{printable(path)}: not latents ({printable(reason)[:160]})") from None
+        raise InputError(f"{printable(path)}: not latents ({first_line(error, 160)})") from None
 
 
 # What numpy, zipfile and json raise on a file that is none of theirs, or lies about its size.

@@ -83,7 +83,8 @@ def evaluate(asked: Asked) -> int:
         area = library.auc(kinds["normal"], kinds["anomalous"])
         table += [_row("normal" if item.label == asked.label else "anomalous", item, limit) for item in tested]
         about |= {
-            "auc": area, "false_alarms": _share(kinds["normal"], limit), "detected": _share(kinds["anomalous"], limit),
+            "auc": area, "false_alarms": _share(kinds["normal"], limit),
+            "detected": _share(kinds["anomalous"], limit),
             "tested_normal": len(kinds["normal"]), "tested_anomalous": len(kinds["anomalous"]),
         }  # fmt: skip
     if asked.csv is not None:

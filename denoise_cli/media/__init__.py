@@ -22,10 +22,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from denoise_cli.errors import InputError, OutputError
+from denoise_cli.errors import InputError, OutputError, printable
 from denoise_cli.media import containers, formats
 from denoise_cli.media.containers import AUDIO_SUFFIXES, AudioOptions
-from denoise_cli.media.files import Job, Replacing, Stdout, open_input, printable
+from denoise_cli.media.files import Job, Replacing, Stdout, open_input
 from denoise_cli.media.formats import IMAGE_SUFFIXES
 from denoise_cli.media.layout import TABLE_SUFFIXES as TABLE_SUFFIXES
 from denoise_cli.media.layout import TABULAR, Layout, is_table

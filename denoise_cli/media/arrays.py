@@ -25,7 +25,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from denoise_cli import memory
-from denoise_cli.errors import InputError, UsageError, printable
+from denoise_cli.errors import InputError, UsageError, first_line, printable
 from denoise_cli.media import npy
 from denoise_cli.media.beside import open_input
 from denoise_cli.signal import Header
@@ -154,8 +154,7 @@ def _reading(path: Path) -> Iterator[None]:
         zlib.error,
         zipfile.BadZipFile,
     ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{printable(path)}: damaged ({printable(reason)[:120]})") from None
+        raise InputError(f"{printable(path)}: damaged ({first_line(error, 120)})") from None
 
 
 def _from_idx(stream: BinaryIO) -> np.ndarray:

@@ -21,10 +21,10 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoise_cli.errors import InputError
+from denoise_cli.errors import InputError, printable
 from denoise_cli.media import containers, mp3, ogg, sndfile
 from denoise_cli.media.audio_sink import BLOCK, AudioSink
-from denoise_cli.media.beside import Target, open_input, printable
+from denoise_cli.media.beside import Target, open_input
 from denoise_cli.media.chunks import Head, honest
 from denoise_cli.media.containers import CONTAINERS, AudioOptions, Stored
 from denoise_cli.media.limits import Limits

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from denoise_cli.errors import RefusedError, UsageError
-from denoise_cli.media.beside import PART_PREFIX, PART_SUFFIX, Replacing, Stdout, open_input, printable, spool
+from denoise_cli.errors import RefusedError, UsageError, printable
+from denoise_cli.media.beside import PART_PREFIX, PART_SUFFIX, Replacing, Stdout, open_input, spool
 from denoise_cli.media.guard import check_writable, identity, keep_apart, refuse_link
 
 __all__ = [

@@ -7,8 +7,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from denoise_cli.errors import RefusedError, UsageError
-from denoise_cli.media.beside import printable
+from denoise_cli.errors import RefusedError, UsageError, printable
 
 
 def identity(path: Path) -> object:

@@ -17,9 +17,9 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from denoise_cli.errors import DenoiseError, InputError
+from denoise_cli.errors import DenoiseError, InputError, printable
 from denoise_cli.media import probe, tiff, vips
-from denoise_cli.media.beside import Target, open_input, printable
+from denoise_cli.media.beside import Target, open_input
 from denoise_cli.media.formats import CODECS, Traits, detect
 from denoise_cli.media.image_sink import ImageSink
 from denoise_cli.media.limits import Limits

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from denoise_cli.errors import InputError, OutputError
+from denoise_cli.errors import InputError, OutputError, first_line
 from denoise_cli.media import npy
 from denoise_cli.media.beside import Target
 from denoise_cli.media.delimited import CELLS, CHUNK_ROWS
@@ -39,7 +39,7 @@ class Matrix:
         try:
             shape, fortran, dtype = npy.header(file)
         except ValueError as error:
-            raise InputError(f"not an array that can be read ({str(error).splitlines()[0][:100]})") from None
+            raise InputError(f"not an array that can be read ({first_line(error, 100)})") from None
         if dtype.kind not in "iuf" or dtype.itemsize > 8:
             raise InputError(f"holds {dtype}, not numbers; choose from integers and floats of up to 64 bits")
         if not 1 <= len(shape) <= 2 or 0 in shape:

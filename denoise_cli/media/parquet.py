@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from denoise_cli.errors import BackendError, InputError, printable
+from denoise_cli.errors import BackendError, InputError, first_line, printable
 from denoise_cli.media.beside import Target
 from denoise_cli.media.delimited import CELLS, CHUNK_ROWS
 from denoise_cli.media.matrices import cast_to
@@ -33,7 +33,7 @@ class Parquet:
             self._file = parquet.ParquetFile(file)
             self.schema = self._file.schema_arrow
         except (arrow.ArrowException, OSError) as error:
-            raise InputError(f"not a Parquet file that can be read ({_line(error)})") from None
+            raise InputError(f"not a Parquet file that can be read ({first_line(error, 120)})") from None
         self.rows = self._file.metadata.num_rows
         if not self.rows:
             raise InputError("holds no rows")
@@ -62,7 +62,7 @@ class Parquet:
                 columns_of = [batch.column(c).to_numpy(zero_copy_only=False) for c in columns]
                 yield batch, np.stack(columns_of, axis=1).astype(np.float64)
         except (self._arrow.ArrowException, OSError) as error:
-            raise InputError(f"damaged ({_line(error)})") from None
+            raise InputError(f"damaged ({first_line(error, 120)})") from None
 
     def close(self) -> None:
         self._file.close()
@@ -103,7 +103,3 @@ class ParquetWriter:
     def drop(self) -> None:
         with suppress(Exception):  # it wants to write an end to what is thrown away
             self._writer.close()
-
-
-def _line(error: Exception) -> str:
-    return printable(str(error).splitlines()[0][:120]) if str(error) else type(error).__name__

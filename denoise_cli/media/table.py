@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from denoise_cli.errors import InputError, OutputError, UnavailableError
+from denoise_cli.errors import InputError, OutputError, UnavailableError, printable
 from denoise_cli.media import matrices, parquet
-from denoise_cli.media.beside import Target, open_input, printable, writing
+from denoise_cli.media.beside import Target, open_input, writing
 from denoise_cli.media.course import Course
 from denoise_cli.media.delimited import Delimited
 from denoise_cli.media.layout import MAX_COLUMNS, TABLE_SUFFIXES, Layout

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from denoise_cli.errors import ModelError
+from denoise_cli.errors import ModelError, first_line
 from denoise_cli.model_file import ModelFile
 
 MODEL = ".onnx"  # the suffix of a model, which holds weights too
@@ -53,5 +53,4 @@ def refusing(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path}: not a checkpoint of {what} ({reason})") from None
+        raise ModelError(f"{path}: not a checkpoint of {what} ({first_line(error)})") from None

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from denoise_cli.errors import RefusedError, UsageError
+from denoise_cli.errors import RefusedError, UsageError, printable
 from denoise_cli.media import files
-from denoise_cli.media.beside import printable
 
 LONGEST_NAME = 255  # bytes, of nearly every file system
 

@@ -51,12 +51,14 @@ def run(
     audio: AudioOptions | None = None,
     limits: Limits = Limits(),
     mask: Holes | None = None,
+    quality: int | None = None,
 ) -> Iterator[Result]:
     """Denoise every job; yield a Result for each as it is done.
 
     `models` is a Session, or a function that gives the one for a file's header, asked by one thread at a time.
     Where the noise of a picture is white it is asked for both, with `header.white` and without.
-    `audio` says how recordings are written where not as they came, `limits` how large a file may be.
+    `audio` says how recordings are written where not as they came, `limits` how large a file may be, and `quality`,
+    1 to 100, how well JPEG, WebP and AVIF hold what was made.
     With `mask` the holes of a picture are filled and nothing else is touched.
     A job that fails yields a Result with its error, and the others go on. Raises UsageError for options
     the model does not know, NoSpaceError and UnavailableError where going on would only repeat the error.
@@ -73,7 +75,7 @@ def run(
 
     # One file for each thread of the session, and one more being decoded or encoded meanwhile.
     hands = max(len(workers.threads), workers.batch or 1) + 1
-    sinks = partial(media.open_sink, audio=audio) if audio else media.open_sink
+    sinks = partial(media.open_sink, audio=audio, quality=quality)
     # A table has no magic number and its columns are the model's: only a model that is for tables finds one.
     card: ModelCard | None = getattr(models, "card", None)
     layout = card.layout if card else None

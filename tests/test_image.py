@@ -279,6 +279,22 @@ def test_colours_of_a_jpeg_are_as_fine_as_they_were(tmp_path: Path, sampling: st
             assert np.abs(np.asarray(after, int) - stripes).mean() < 8
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_quality_is_for_those_that_have_one(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "x.png"
+    Image.fromarray(smooth(60, 80)).save(path)
+    kind = format_of(tmp_path / f"x{suffix}")
+    sizes, errors = [], []
+    for quality in (10, 60, 100):
+        out = through(path, tmp_path / f"y{quality}{suffix}", format=kind, quality=quality)
+        sizes.append(out.stat().st_size)
+        errors.append(np.abs(pixels(out).astype(int) - smooth(60, 80)).mean())
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 2 * errors[2]
+    assert through(path, quality=10).read_bytes() == through(path, tmp_path / "z.png").read_bytes()
+
+
 # --- how it is to be turned
 
 

@@ -77,6 +77,17 @@ def run(
             "with masking noise.",
         ),
     ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--quality",
+            min=1,
+            max=100,
+            metavar="1..100",
+            help="Pictures: of JPEG, and of WebP and AVIF, which are lossy then.",
+            show_default="95, AVIF 90; lossless stays so",
+        ),
+    ] = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "auto",
     threads: opt.Threads = None,
@@ -206,7 +217,7 @@ def run(
     models = chosen()
     began = time.perf_counter()
     written = AudioOptions(sample_rate, bit_depth, clip.value)
-    stream = denoise.run(todo, models.choice, settings, written, limits, holes)
+    stream = denoise.run(todo, models.choice, settings, written, limits, holes, quality)
     if compare is not None:
         stream = _compared(stream, sheets, limits)
     results = undrawn + listing.follow(stream, len(todo), quiet, verbose)

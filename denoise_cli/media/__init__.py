@@ -83,11 +83,12 @@ def open_sink(
     *,
     floating: bool = False,
     audio: AudioOptions | None = None,
+    quality: int | None = None,
 ) -> ImageSink | AudioSink | TableSink:
     """Begin the output of a job: in the input's format, or in the one that the suffix of its target asks for.
 
     `floating` writes unclipped float samples, as TIFF or as WAV. `audio` says how recordings are written where not
-    as they came. Raises OutputError where the format cannot hold what the source has.
+    as they came, `quality`, 1 to 100, is that of JPEG, WebP and AVIF. Raises OutputError where the format cannot hold what the source has.
     """
     if source.header.kind in TABULAR:
         return _table_sink(job, cast("TableSource", source))
@@ -106,8 +107,9 @@ def open_sink(
     try:
         if not recording:
             picture = cast("ImageSource", source)
-            options = {"format": "tiff", "depth": "float"} if floating else {"format": named}
-            return picture.save_to(target, **options)
+            if floating:
+                return picture.save_to(target, format="tiff", depth="float")
+            return picture.save_to(target, format=named, quality=quality)
         heard, wanted = cast("AudioSource", source), audio or AudioOptions()
         if floating:
             named, wanted = "wav", replace(wanted, bit_depth="float")

@@ -30,6 +30,7 @@ class Traits:
     frames: int = 1
     lossless: bool = True
     chroma: str = ""  # JPEG's "4:2:0"
+    quality: int | None = None  # 1 to 100 of JPEG, WebP and AVIF, the last two then lossy; None: as the input
     compression: str = "deflate"  # TIFF's
 
     @property
@@ -64,7 +65,7 @@ def _png(traits: Traits) -> dict[str, Any]:
 
 def _jpeg(traits: Traits) -> dict[str, Any]:
     # Optimal Huffman tables take 12 ms a megapixel instead of 5 and save a tenth: left out.
-    return {"Q": 95, "subsample_mode": "on" if traits.chroma == "4:2:0" else "off"}
+    return {"Q": traits.quality or 95, "subsample_mode": "on" if traits.chroma == "4:2:0" else "off"}
 
 
 def _tiff(traits: Traits) -> dict[str, Any]:
@@ -78,7 +79,9 @@ def _tiff(traits: Traits) -> dict[str, Any]:
 
 def _webp(traits: Traits) -> dict[str, Any]:
     # `exact` keeps the colours below transparent pixels. Effort 1 is as small as 4 in lossless, and faster.
-    return {"lossless": True, "exact": True, "effort": 1} if traits.lossless else {"Q": 95, "exact": True}
+    if traits.lossless and traits.quality is None:
+        return {"lossless": True, "exact": True, "effort": 1}
+    return {"Q": traits.quality or 95, "exact": True}
 
 
 def _gif(traits: Traits) -> dict[str, Any]:
@@ -90,7 +93,8 @@ def _gif(traits: Traits) -> dict[str, Any]:
 
 
 def _avif(traits: Traits) -> dict[str, Any]:
-    quality = {"lossless": True, "effort": 0} if traits.lossless else {"Q": 90, "effort": 2}
+    lossless = traits.lossless and traits.quality is None
+    quality = {"lossless": True, "effort": 0} if lossless else {"Q": traits.quality or 90, "effort": 2}
     return {"compression": "av1", "bitdepth": traits.bits, **quality}
 
 

@@ -185,10 +185,15 @@ class ImageSource:
         return source
 
     def save_to(
-        self, target: Target, *, format: str | None = None, depth: Literal[8, 16, "float"] | None = None
+        self,
+        target: Target,
+        *,
+        format: str | None = None,
+        depth: Literal[8, 16, "float"] | None = None,
+        quality: int | None = None,
     ) -> ImageSink:
         """Make the sink for this picture: its format, depth, alpha and metadata, unless told otherwise."""
-        return ImageSink(self, target, format=format, depth=depth)
+        return ImageSink(self, target, format=format, depth=depth, quality=quality)
 
     def close(self) -> None:
         self._image = None

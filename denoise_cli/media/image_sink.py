@@ -47,12 +47,13 @@ class ImageSink:
         *,
         format: str | None = None,
         depth: Literal[8, 16, "float"] | None = None,
+        quality: int | None = None,
     ):
         self._source, self._target = source, target
         name = format or source.traits.format
         wanted = source.traits.bits if depth is None else 32 if depth == "float" else depth
         bits = fit(name, replace(source.traits, bits=wanted))
-        self._traits = replace(source.traits, format=name, bits=bits)
+        self._traits = replace(source.traits, format=name, bits=bits, quality=quality)
         self._depth = DEPTHS[bits]
         self._height = source.traits.height * source.traits.frames
         self._written = 0  # rows

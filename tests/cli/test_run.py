@@ -441,6 +441,17 @@ def test_compare_draws_before_and_after(run, folder, tmp_path):
         assert image.height >= 70
 
 
+def test_the_quality_of_a_jpeg_is_chosen(run, tmp_path):
+    picture = write_png(tmp_path / "x.png", scene(60, 80))
+    sizes = []
+    for quality in ([], ["--quality", 20], ["--quality", 95]):
+        out = tmp_path / f"y{len(sizes)}.jpg"
+        assert run(picture, "-o", out, *quality).code == 0
+        sizes.append(out.stat().st_size)
+    assert sizes[0] == sizes[2] > 1.5 * sizes[1]
+    assert run(picture, "-o", tmp_path / "z.jpg", "--quality", 101).code == 2
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
 def test_a_gray_picture_is_compared_with_itself_in_colour(run, tmp_path, suffix):
     picture = write_png(tmp_path / "x.png", scene(60, 80, 1))

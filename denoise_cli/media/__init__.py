@@ -88,7 +88,8 @@ def open_sink(
     """Begin the output of a job: in the input's format, or in the one that the suffix of its target asks for.
 
     `floating` writes unclipped float samples, as TIFF or as WAV. `audio` says how recordings are written where not
-    as they came, `quality`, 1 to 100, is that of JPEG, WebP and AVIF. Raises OutputError where the format cannot hold what the source has.
+    as they came, `quality`, 1 to 100, is that of JPEG, WebP and AVIF. Raises OutputError where the format cannot
+    hold what the source has.
     """
     if source.header.kind in TABULAR:
         return _table_sink(job, cast("TableSource", source))

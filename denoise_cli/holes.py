@@ -37,6 +37,8 @@ class Holes:
             with open_input(path) as file:
                 source = image.open_image(file, name := printable(path), limits=limits)
                 stored = np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()])
+                if not stored.any():
+                    raise InputError(f"{name}: no hole in it: what is lighter than half is filled")
                 return cls(name, turned(stored, source.orientation))
         except InputError as error:
             raise UsageError(f"--mask {error}") from None

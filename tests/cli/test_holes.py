@@ -92,6 +92,9 @@ def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_
     assert (done.code, "was not trained with masking noise" in done.err) == (2, True)
     assert command("run", picture, "--mask", tmp_path / "none.png", "-m", filler).code == 2
     assert command("run", picture, small, "--mask", small, "-m", filler, "-o", tmp_path / "out").code == 2
+    black = write_png(tmp_path / "black.png", np.zeros((1, 20, 30)))
+    done = command("run", picture, "--mask", black, "-m", filler)
+    assert (done.code, "black.png: no hole in it" in done.err) == (2, True)
     done = command("run", picture, "--mask", small, "-m", filler, "--flag-anomalies")
     assert (done.code, "leave --mask out" in done.err) == (2, True)
     os.mkfifo(tmp_path / "pipe.png")

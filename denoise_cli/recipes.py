@@ -97,7 +97,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "image-white": Recipe(
-        "models/image-white.onnx: the first two stages of image, then white noise only, almost six hours of one core",
+        "models/image-white.onnx: the first two stages of image, then white noise only, six hours of one core",
         _UNET,
         # As it was run: the last stages in float, with 30 and with 60 of the 120 drawings, every fourth and second.
         (*_COMMON[:2], {**_DEEPER, **_PLAIN, "channels": 3, "max_time": "105m", "lr": 3e-3, "seed": 21},

@@ -306,6 +306,12 @@ def test_a_range_of_sizes_reaches_both_ends():
     noise, ones = parse("masking:size=1-3,amount=0.5"), np.ones((1, 12, 12), np.float32)
     sides = {Masking(size="1-3")._side(draws_for(ones, rng(seed))) for seed in range(50)}
     assert sides == {1, 2, 3}
+    runs = set()
+    for seed in range(40):
+        hit = parse("masking:size=1-3,amount=0.5").stream(Header("image", 1, 12, 12), rng(seed))(ones)[0] == 0
+        edges = np.flatnonzero(np.diff(hit.astype(int), axis=0).any(axis=1)) + 1
+        runs.add(int(np.gcd.reduce(edges)))
+    assert runs == {1, 2, 3}, "of files too"
     assert noise(ones, rng()).mean() < 1
 
 

@@ -95,6 +95,7 @@ def test_a_value_that_goes_missing_is_written_as_the_file_writes_it(tmp_path):
         ("1,2,3\n5.5,2.5,0.5\n", ["", "", ""], [[1, 5.5], [2, 2.5], [3, 0.5]]),
         ("0\n5.5\n", [""], [[0, 5.5]]),
         ("0,1,2,3,4,5,6,7,8,9\n" + "7," * 9 + "7\n", [str(n) for n in range(10)], [[7]] * 10),
+        ("0,1,2,3,4,5,6,7,8,9\n", [""] * 10, [[n] for n in range(10)]),
         ("x\n1\n\n3\n", ["x"], [[1, np.nan, 3]]),
         ("2019,2020\n1,2\n", ["", ""], [[2019, 1], [2020, 2]]),  # numbers are no names
         ("x,y\n1e-3,null\n 2 ,n/a\n", ["x"], [[1e-3, 2]]),

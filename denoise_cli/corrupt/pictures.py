@@ -194,7 +194,7 @@ class Masking(Corruption):
         part: Any = self.drawn(rng)
         if part.p.value == 0:
             return lambda block: block
-        side, begun, height = int(part.size.value), np.zeros((0, header.width), bool), 0
+        side, begun, height = round(part.size.value), np.zeros((0, header.width), bool), 0
 
         def process(block: np.ndarray) -> np.ndarray:
             nonlocal begun, height
@@ -221,8 +221,8 @@ class Masking(Corruption):
     def _side(self, draws) -> int:
         """Of a block: one number for the whole call, for cells of one grid share it."""
         size = self.size
-        if size.low == size.high:
-            return int(size.low)
+        if size.low == size.high:  # a file's own
+            return round(size.low)
         return min(int(size.low + (size.high + 1 - size.low) * float(draws.uniform(()))), int(size.high))
 
     def heard(self, header, rng, level):

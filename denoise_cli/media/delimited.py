@@ -80,7 +80,8 @@ class Delimited:
         if not first:
             raise InputError("holds no rows")
         both = list(zip(columns, first, strict=True))
-        self.named = any(c.numbers and not c.text and is_text(cell) for c, cell in both) or _counted(first, columns)
+        self.named = any(c.numbers and not c.text and is_text(cell) for c, cell in both)
+        self.named = self.named or (self.rows > 0 and _counted(first, columns))
         if not any(c.numbers or c.text for c in columns):  # every value is missing, or there is none
             self.named = all(is_text(cell) for cell in first)
         if not self.named:

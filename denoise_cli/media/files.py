@@ -50,7 +50,7 @@ class Found:
 
 
 def unsaid(line: str) -> None:
-    """For whom nobody listens to."""
+    """A `say` for those who do not ask."""
 
 
 def below(root: Path, suffixes: frozenset[str], say: Callable[[str], None] = unsaid) -> list[Job]:

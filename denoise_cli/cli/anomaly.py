@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoise_cli.cli import screen
+from denoise_cli.cli.scores import check_csv
 from denoise_cli.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def evaluate(asked: Asked) -> int:
     session = Session(path, asked.device)
     roots = [root for root in (asked.normal, asked.test) if root is not None]
     keep_apart([asked.csv], [path, *(file for root in roots for file in library.files_of(root, session))])
+    check_csv(asked.csv)
     options = denoise.Options(std=asked.std, threads=asked.threads)
     normal, unread = _scored(asked.normal, session, options, asked)
     if not normal:  # each file has said why

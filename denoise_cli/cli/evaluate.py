@@ -52,7 +52,7 @@ def evaluate(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="FILE", help="Draw original, noisy, denoised: .png or .jpg.")
     ] = None,
-    csv: opt.Csv = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows.")] = None,
     json: opt.Json = False,
     fail_under: Annotated[
         list[str] | None,
@@ -161,6 +161,7 @@ def evaluate(
     )  # fmt: skip
     layout = model_layout(model)
     if layout is None and any(path is not None and arrays.is_array(path) for path in (noisy_root, clean_root)):
+        forms.check_csv(csv)
         raise typer.Exit(
             stacks.evaluate(
                 stacks.Asked(
@@ -171,6 +172,7 @@ def evaluate(
         )  # fmt: skip
     matched = library.pairs(noisy_root, clean_root, TABLE_SUFFIXES if layout else SUFFIXES, screen.say)
     keep_apart([csv, sheet], [path for pair in matched for path in (pair.clean, pair.noisy)])
+    forms.check_csv(csv)
     kinds = list(dict.fromkeys(pair.kind for pair in matched))
     if sheet is not None and kinds == ["table"]:
         raise UsageError("--sheet draws pictures and recordings, not tables")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -96,17 +95,6 @@ MaxHours = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Say what would be done, and do nothing.")]
 
-
-def _csv_named(path: Path | None) -> Path | None:
-    """A name of another kind is a slip, and would be written over."""
-    if path is not None and str(path) != "-" and path.suffix.lower() != ".csv":
-        raise typer.BadParameter(f"{path}: write .csv")
-    return path
-
-
-Csv = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows, .csv.", callback=_csv_named)
-]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for every file.")]

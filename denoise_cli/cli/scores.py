@@ -6,10 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from denoise_cli.cli import screen
+from denoise_cli.errors import RefusedError
 from denoise_cli.report import finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from PIL.Image import Image
 
@@ -21,6 +23,12 @@ PANEL = 380, 190  # columns and rows of a spectrogram on the sheet, pixels
 
 Scores = dict[str, Any]  # numbers by name; None or NaN where there is none
 Groups = dict[tuple["Kind", str], list["AnyRow"]]  # rows that are averaged, by kind of file and noise
+
+
+def check_csv(path: Path | None) -> None:
+    """Raise RefusedError where a table would be written over a file that by its name is none: a slip."""
+    if path is not None and path.suffix.lower() != ".csv" and path.exists():
+        raise RefusedError(f"--csv {path} is there already, and is no .csv")
 
 
 def grouped(rows: Iterable[AnyRow]) -> Groups:

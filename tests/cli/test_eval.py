@@ -46,10 +46,14 @@ def test_a_table_or_a_sheet_is_written_over_no_input(score, folder, noisy):
     ):
         done = score(*arguments)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-        assert " is the " in done.err or ": write .csv" in done.err
+        assert " is the " in done.err
     (folder / "a.csv").symlink_to("a.png")
     done = score(folder / "a.png", "--noise", "gaussian", "--csv", folder / "a.csv")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    (folder / "holiday.jpg").write_bytes(b"a photograph")
+    done = score(folder / "a.png", "--noise", "gaussian", "--csv", folder / "holiday.jpg")
+    assert (done.code, "is there already, and is no .csv" in done.err) == (2, True)
+    assert (folder / "holiday.jpg").read_bytes() == b"a photograph"
     assert ((folder / "a.png").read_bytes(), (noisy / "sub/b.png").read_bytes()) == before
     assert not (folder / "new.png").exists()
 

@@ -62,11 +62,16 @@ def carry(source: BinaryIO, output: BinaryIO, pages: int | None = None) -> None:
     Where there are none, the output stays as it is. `pages` are looked at, or all.
     """
     copy = _Copy(source, output, MOST_BYTES)
+    resolutions = {
+        tuple(tiff.value(source, e, ENTRY_BYTES) for e in page.entries if e.tag in RESOLUTION)
+        for page in islice(tiff.directories(source), pages)
+    }
+    own = OWN | RESOLUTION if len(resolutions) > 1 else OWN
     link = 0  # where the offset of a page stands, if the page before it was moved
     both = zip(tiff.directories(source), tiff.directories(output), strict=False)
     for old, new in islice(both, pages):
         link = link or new.link
-        further = copy.page(old, new)
+        further = copy.page(old, new, own)
         if further:
             there = {e.tag: new.form.entry.pack(e.tag, e.type, e.count, e.field) for e in new.entries}
             at, end = copy.directory(new.form, there | further, new.next)
@@ -101,17 +106,12 @@ class _Copy:
     def __init__(self, source: BinaryIO, output: BinaryIO, room: int):
         self._source, self._output = source, output
         self._room = room
-        resolutions = {
-            tuple(tiff.value(source, e, ENTRY_BYTES) for e in page.entries if e.tag in RESOLUTION)
-            for page in tiff.directories(source)
-        }
-        self._own = OWN | (RESOLUTION if len(resolutions) > 1 else set())
 
     @property
     def is_full(self) -> bool:
         return self._room < 0
 
-    def page(self, old: Directory, new: Directory) -> dict[int, bytes]:
+    def page(self, old: Directory, new: Directory, own: Set[int]) -> dict[int, bytes]:
         """The entries, by their tags, that a page is to have besides those that it has, or in place of them."""
         if not new.form.big:  # half of what is left: directories and bytes to fill up with come on top
             self._room = min(self._room, (MOST_OFFSET - self._output.seek(0, os.SEEK_END)) // 2)
@@ -121,7 +121,7 @@ class _Copy:
             for tag in {*OWN, BITS, PHOTOMETRIC} & told.keys() & there.keys()
             if self._same(told[tag], there[tag])
         }
-        left_out = (STRUCTURE | there.keys()) - self._own | same
+        left_out = (STRUCTURE | there.keys()) - own | same
         if not {BITS, PHOTOMETRIC} <= same:
             left_out |= CURVES
         return self._entries(old, new.form, left_out, MOST_ENTRIES - len(there), DEEPEST)

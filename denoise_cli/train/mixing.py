@@ -149,9 +149,10 @@ class Mixtures(Stream[Batch]):
         else:
             noise = self._noise(rng)
             snr = rng.uniform(*(m.high_snr if rng.random() < m.high else m.snr))
-            noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7) * 10 ** (-snr / 20)
-            if kind < m.clean + m.empty:
-                noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7)
+            empty = kind < m.clean + m.empty
+            below = 10 ** (-(0.0 if empty else snr) / 20)
+            noise *= active_rms(clean, self.rate) / max(active_rms(noise, self.rate), 1e-7) * below
+            if empty:
                 clean = np.zeros_like(clean)
             elif snr > m.faint:
                 clean = clean + noise

@@ -44,7 +44,8 @@ def trainings(card: ModelCard) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Name, command and settings of each net of an average; of a single one without name and command."""
     return [
         (part["name"], part["command"], {key: part[key] for key in part if key not in ("name", "command")})
-        for part in card.training.get("average_of", ())
+        for how in ("average_of", "weights_of")
+        for part in card.training.get(how, ())
     ] or [("", "", card.training)]
 
 

@@ -21,7 +21,7 @@ from denoise_cli.errors import InputError, ModelError, RefusedError, UsageError
 from denoise_cli.model_file import ModelFile
 from denoise_cli.session import Session
 from denoise_cli.train import checkpoint, rounding
-from denoise_cli.train.average import average
+from denoise_cli.train.average import average, average_weights
 from denoise_cli.train.export import export
 from denoise_cli.train.quantise import write_form
 
@@ -84,6 +84,61 @@ def test_recordings_come_out_as_the_mean_and_their_spectrum_is_computed_once(tmp
     assert card.halo == ModelFile.read(paths[1]).card.halo > ModelFile.read(paths[0]).card.halo
     tables = [tensor.name for tensor in onnx.load(tmp_path / "c.onnx").graph.initializer if "basis" in tensor.name]
     assert len(tables) == 2, "one there, one back"
+
+
+def nudged(path: Path, source: Path, seed: int) -> Path:
+    """A net near another one, as a training leaves it that went on from there."""
+    known = checkpoint.described(source)
+    module = nets.build(known["arch"], known["net"])
+    checkpoint.initialise(module, source)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    export(module, replace(ModelFile.read(source).card, data=f"drawings {seed}"), path)
+    return path
+
+
+def parameters(path: Path) -> torch.Tensor:
+    known = checkpoint.described(path)
+    module = nets.build(known["arch"], known["net"])
+    checkpoint.initialise(module, path)
+    return torch.nn.utils.parameters_to_vector(module.parameters()).detach()
+
+
+@pytest.mark.parametrize(("arch", "net"), [("unet", UNET), ("band-mixer", VOICE), ("average", None)])
+def test_the_mean_of_weights_is_one_net_as_large_as_each(tmp_path, arch, net):
+    start = tmp_path / "start.onnx"
+    if net is None:
+        average([trained(tmp_path / f"{n}.onnx", "dncnn", DNCNN, n) for n in (1, 2)], start, name="start")
+    else:
+        trained(start, arch, net, 1)
+    paths = [nudged(tmp_path / f"near-{seed}.onnx", start, seed) for seed in (3, 4, 5)]
+    card = average_weights(paths, tmp_path / "mean.onnx", name="mean", command="denoise average")
+    mean = parameters(tmp_path / "mean.onnx")
+    torch.testing.assert_close(mean, torch.stack([parameters(path) for path in paths]).mean(0))
+    assert not torch.equal(mean, parameters(paths[0]))
+    assert (card.name, card.arch, card.command) == ("mean", arch, "denoise average")
+    assert card.net == ModelFile.read(start).card.net
+    assert card.halo == ModelFile.read(paths[0]).card.halo
+    assert card.data == "drawings 3; drawings 4; drawings 5"
+    assert [one["name"] for one in card.training["weights_of"]] == ["start" if net is None else "m"] * 3
+    assert card.training["steps"] == 3 * ModelFile.read(start).card.training["steps"]
+
+
+def test_weights_that_have_nothing_in_common_are_not_averaged(tmp_path):
+    one = trained(tmp_path / "a.onnx", "unet", UNET, 1)
+    other = trained(tmp_path / "b.onnx", "unet", UNET, 2)
+    wider = trained(tmp_path / "c.onnx", "unet", {**UNET, "widths": (8, 8)}, 1)
+    with pytest.raises(
+        ModelError, match=r"b.onnx and .*a.onnx were not trained on from one model: .* is -?0.[0-4]\d;"
+    ):
+        average_weights([one, other], tmp_path / "d.onnx", name="d")
+    with pytest.raises(ModelError, match=r"c.onnx: net is .*'widths': \[8, 8\].*, and that of .*a.onnx is"):
+        average_weights([one, wider], tmp_path / "d.onnx", name="d")
+    with pytest.raises(ModelError, match="two of the models are the same"):
+        average_weights([one, one], tmp_path / "d.onnx", name="d")
+    assert not (tmp_path / "d.onnx").exists()
 
 
 def test_an_average_of_many_nets_and_what_a_card_says_of_its_steps(tmp_path):
@@ -186,6 +241,11 @@ def test_an_average_is_written_run_and_trained_on(tmp_path, capsys):
     assert run("average", a, "-o", tmp_path / "other.onnx") == 2
     assert "two models or more" in capsys.readouterr().err
     assert run("average", a, b, "-o", a, "--overwrite") == 2
+    assert run("average", a, b, "-o", tmp_path / "other.onnx", "--weights") == 3
+    assert "not trained on from one model" in capsys.readouterr().err
+    near = nudged(tmp_path / "near.onnx", a, 3)
+    assert run("average", a, near, "-o", tmp_path / "other.onnx", "--weights") == 0
+    assert "other.onnx: the mean of the weights of 2 models" in capsys.readouterr().err
     assert run("run", tmp_path / "clean" / "0.png", "-m", out, "-o", tmp_path / "0.png") == 0
 
     line = ["train", tmp_path / "clean", "--init", out, "-o", tmp_path / "on.onnx", "--optimiser", "sgd", "-q",

@@ -19,14 +19,22 @@ def average(
         list[str], typer.Argument(metavar="MODEL...", help="Two or more: .onnx files, or shipped names.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model to write, .onnx.")],
+    weights: Annotated[
+        bool,
+        typer.Option(
+            "--weights",
+            help="The mean of their weights: one net, as fast as each. Of trainings that went on from one model.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Join models for the same files into one that gives the mean of what they give.
 
     Models that were trained apart are wrong in different ways, so their mean is nearer to the clean file than they
-    are on average; it takes as long as all of them. Measure it with denoise eval. The result is a model like any
-    other: denoise train --init OUTPUT trains all of its nets on together.
+    are on average; it takes as long as all of them. Trainings that went on from one model (denoise train --init)
+    may have their weights averaged instead. Measure it with denoise eval. The result is a model like any other:
+    denoise train --init OUTPUT trains all of its nets on together.
     """
     from denoise_cli import shipped
     from denoise_cli.media.files import keep_apart
@@ -37,16 +45,18 @@ def average(
     sources = [shipped.locate(model) for model in models]
     keep_apart([output], sources)
     check_output(output, False, overwrite, parts=sources)
-    write(sources, output, quiet=quiet)
+    write(sources, output, weights=weights, quiet=quiet)
 
 
-def write(sources: list[Path], output: Path, *, quiet: bool) -> None:
+def write(sources: list[Path], output: Path, *, weights: bool = False, quiet: bool) -> None:
     """Write the average, and say so."""
     try:
-        from denoise_cli.train.average import average as join
+        from denoise_cli.train import average as means
     except ImportError as error:
         raise BackendError(f'averaging needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
+    join = means.average_weights if weights else means.average
     join(sources, output, name=output.stem, command=shlex.join(["denoise", *sys.argv[1:]]))
     if not quiet:
-        screen.say(f"{output}: the mean of {len(sources)} models, {output.stat().st_size / 1e6:.1f} MB")
+        what = f"the weights of {len(sources)} models" if weights else f"{len(sources)} models"
+        screen.say(f"{output}: the mean of {what}, {output.stat().st_size / 1e6:.1f} MB")

@@ -139,6 +139,18 @@ def test_a_recipe_of_two_stages_starts_the_second_where_the_first_ended(tmp_path
     for name in names:  # the second stage learns next to nothing
         torch.testing.assert_close(before[name], after[name], rtol=0, atol=1e-6)
 
+    # One that keeps of what it began with is gone on from as it was written, not as it was learnt.
+    brief = [{"steps": 3, "lr": rate, "keep": keep} for rate, keep in ((1e-2, 0.0), (1e-2, 0.5), (1e-12, 0.0))]
+    halves = recipes.Recipe("halves", options, tuple(brief))
+    monkeypatch.setitem(recipes.RECIPES, "halves", halves)
+    third = tmp_path / "third.onnx"
+    assert run("train", tmp_path / "clean", "-o", third, "--recipe", "halves", *tiny) == 0
+    one, two = (load_file(tmp_path / f"third.{n}.ckpt") for n in (1, 2))
+    last = load_file(tmp_path / "third.ckpt")
+    assert any(not torch.equal(one[name], two[name]) for name in names)
+    for name in names:
+        torch.testing.assert_close(last[name], (one[name] + two[name]) / 2, rtol=0, atol=1e-6)
+
     # What stands in the way of any stage is told before the first.
     (tmp_path / "other.1.curve.png").write_bytes(b"mine")
     capsys.readouterr()

@@ -489,6 +489,10 @@ def train_on(folder, output, options, val=None, channels=None, **more):
         ({}, {"device": "cuda:"}, 'unknown device "cuda:"; choose from auto'),
         ({}, {"val": Path("absent")}, "no such file or folder"),
         ({}, {"resume": True, "overwrite": True}, "one of them"),
+        ({}, {"keep": 0.5}, "--keep is a share of the weights that --init gives"),
+        ({"int8": True}, {"keep": 0.5, "init": Path("m.onnx")}, "--keep .* of a float net"),
+        ({}, {"keep": 1.0, "init": Path("m.onnx")}, "at least 0 and below 1, not 1"),
+        ({}, {"keep": math.nan, "init": Path("m.onnx")}, "at least 0 and below 1, not nan"),
         ({"net": {"widths": (8, 16)}}, {}, "cannot be built"),
         ({"net": {"depth": 3}}, {}, "unknown option of unet"),
     ],
@@ -628,6 +632,32 @@ def test_a_training_starts_from_a_checkpoint_and_a_foreign_one_is_refused(tmp_pa
         checkpoint.initialise(nets.build("unet", {"widths": (4, 8), "blocks": (1, 1)}), tmp_path / "x.ckpt")
     with pytest.raises(ModelError, match="not a checkpoint of this net"):
         checkpoint.initialise(nets.build("dncnn", {}), tmp_path / "x.ckpt")
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    net = nets.build("unet", checkpoint.described(path)["net"])
+    checkpoint.initialise(net, path)
+    return net.state_dict()
+
+
+def test_what_a_training_began_with_stays_in_part_and_what_was_learnt_is_not_lost(folder, tmp_path):
+    start, options = tmp_path / "start.onnx", replace(OPTIONS, lr=0.1)
+    train_on(folder, start, replace(options, seed=8))
+    kept = train_on(folder, tmp_path / "kept.onnx", options, init=start, keep=0.25).card
+    train_on(folder, tmp_path / "plain.onnx", options, init=start)
+    before, after, mixed = (weights(tmp_path / f"{name}.onnx") for name in ("start", "plain", "kept"))
+    assert max(float((before[key] - after[key]).abs().max()) for key in before) > 1e-3
+    for key, value in mixed.items():
+        torch.testing.assert_close(value, 0.25 * before[key] + 0.75 * after[key])
+    assert kept.training["keep"] == 0.25
+    learnt = weights(tmp_path / "kept.ckpt")
+    assert all(torch.equal(learnt[key], after[key]) for key in after), "the checkpoint holds what was learnt alone"
+
+    # Another share of a training that has ended is written without a step.
+    again = train_on(folder, tmp_path / "kept.onnx", options, init=start, keep=0.0, resume=True)
+    assert again.steps == options.steps
+    assert "keep" not in again.card.training
+    assert all(torch.equal(value, after[key]) for key, value in weights(tmp_path / "kept.onnx").items())
 
 
 @pytest.mark.parametrize(

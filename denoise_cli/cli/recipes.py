@@ -135,7 +135,7 @@ def earlier_stages(context: typer.Context, train: Callable[..., None], values: M
             context.meta[STAGE] = number
             train(**{**values, **_unsaid(context, stage), "output": path, "init": init})
             del context.meta[STAGE]
-        init = Paths(path).checkpoint
+        init = path if stage.get("keep") else Paths(path).checkpoint  # which has what was learnt alone
     return init
 
 

@@ -177,6 +177,15 @@ def train(
             "said is as it was there: --arch, --net, --noise, --loss.",
         ),
     ] = None,
+    keep: Annotated[
+        float,
+        typer.Option(
+            "--keep",
+            metavar="SHARE",
+            help="With --init: the share of its weights that stays in those written, 0.5 say: what it knew is "
+            "forgotten less.",
+        ),
+    ] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside the output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output and its checkpoint.")] = False,
     checkpoint_every: Annotated[str, typer.Option("--checkpoint-every", help="Time between checkpoints.")] = "60s",
@@ -284,9 +293,9 @@ def train(
     with screen.bar(100, " %", quiet=quiet) as bar:
         watch = _Watch(bar, quiet)
         fitted = fit.fit(
-            task, output, device=device, init=init, resume=resume, overwrite=overwrite, describe=describe,
-            say=lambda line: None if quiet else bar.say(line),
-            report=watch, checkpoint_every=duration(checkpoint_every),
+            task, output, device=device, init=init, keep=keep, resume=resume, overwrite=overwrite,
+            describe=describe, say=lambda line: None if quiet else bar.say(line), report=watch,
+            checkpoint_every=duration(checkpoint_every),
         )  # fmt: skip
     if not quiet:
         reached = "".join(f", validation {name} {score:.2f}" for name, score in fitted.scores.items())

@@ -46,9 +46,10 @@ def fit(
     *,
     device: str = "auto",
     init: Path | None = None,
+    keep: float = 0.0,
     resume: bool = False,
     overwrite: bool = False,
-    describe: dict[str, str] | None = None,
+    describe: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda line: None,
     report: Callable[[loop.Progress], None] = lambda progress: None,
     checkpoint_every: float = 60.0,
@@ -56,10 +57,15 @@ def fit(
 ) -> Fitted:
     """Train what `task` says and write `output` with its curve and sheet beside it.
 
-    `describe` holds fields of the card: name, command, data, licence.
+    `describe` holds fields of the card: name, command, data, licence. `keep` is the share of the weights of `init`
+    in those that are written; M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, eq. 1.
     Raises RefusedError before any work where something would be overwritten, TrainingError where the
     data cannot be trained on or the loss is not finite.
     """
+    if not 0 <= keep < 1:
+        raise UsageError(f"--keep must be at least 0 and below 1, not {keep:g}")
+    if keep and (init is None or task.options.int8):
+        raise UsageError("--keep is a share of the weights that --init gives, and of those of a float net")
     paths = Paths(output)
     check_output(output, resume, overwrite, sheet=task.kind not in TABULAR)
     keep_apart(paths.all, task.files)
@@ -79,12 +85,13 @@ def fit(
     options = dataclasses.replace(options, net=nets.config_of(net))
     if init is not None:
         checkpoint.initialise(net, init)
+    began_with = {name: value.detach().clone() for name, value in net.named_parameters()} if keep else {}
     net = rounding.rounded(net) if options.int8 else net
     state = loop.start(net, options, where)
     resumed = resume and paths.checkpoint.exists()
     if resumed:
         checkpoint.restore(state, options, paths.checkpoint)
-    about = describe or {}
+    about = {**(describe or {}), **({"keep": keep} if keep else {})}
     _card(task, options, net, state, {}, where, about)  # what it refuses is refused now, not hours later
 
     task.load(net, where, say)
@@ -107,6 +114,9 @@ def fit(
         say(f"stopped at step {state.step}; --resume goes on from {paths.checkpoint}")
         signal.raise_signal(caught[0])
     averaged = loop.averaged(state)
+    with torch.no_grad():
+        for name, value in averaged.named_parameters() if keep else ():
+            value.lerp_(began_with[name].to(value), keep)
     scores = task.scores(averaged)
     card = _card(task, options, net, state, scores, where, about)
     if options.int8:
@@ -164,7 +174,7 @@ def _card(
     state: loop.State,
     scores: Mapping[str, float],
     device: torch.device,
-    describe: dict[str, str],
+    describe: Mapping[str, Any],
 ) -> ModelCard:
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() + " processor"
     settings = dataclasses.asdict(options)
@@ -176,8 +186,9 @@ def _card(
     }  # fmt: skip
     if options.epochs is not None:
         training["epochs"] = options.epochs
-    if recipe := describe.get("recipe"):
-        training["recipe"] = recipe
+    for more in ("recipe", "keep"):
+        if describe.get(more):
+            training[more] = describe[more]
     return ModelCard(
         name=describe.get("name", "model"),
         kind=task.kind,

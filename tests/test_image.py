@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from denoise_cli.errors import InputError, NoSpaceError, OutputError
+from denoise_cli.media import heads, probe, tiff, vips, webp
 from denoise_cli.media import image as images
-from denoise_cli.media import probe, tiff, vips, webp
 from denoise_cli.media.beside import Replacing
 from denoise_cli.media.formats import CODECS, IMAGE_SUFFIXES, detect, format_of
 from denoise_cli.media.limits import Limits
@@ -345,6 +345,39 @@ def test_a_second_png_behind_the_first_is_refused(tmp_path: Path) -> None:
         else:
             with pytest.raises(InputError, match="several pictures in one file"):
                 images.read(tmp_path / "x.png")
+
+
+def jpeg(height: int, width: int, **options: Any) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(smooth(height, width)).save(held, "jpeg", **options)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("behind", "fine"),
+    [
+        (jpeg(40, 50), False), (jpeg(50, 40, progressive=True), False), (jpeg(80, 100), False),
+        (jpeg(20, 25), True), (b"\0" + jpeg(40, 50), True), (jpeg(40, 50)[:30], True), (b"\xff\xd8\xff", True),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"comment": jpeg(60, 60) * 2}])
+def test_a_second_jpeg_no_smaller_than_the_first_is_refused(
+    tmp_path: Path, behind: bytes, fine: bool, options
+) -> None:
+    (tmp_path / "x.jpg").write_bytes(jpeg(40, 50, **options) + behind)
+    if fine:
+        assert images.read(tmp_path / "x.jpg").data.shape == (3, 40, 50)
+    else:
+        with pytest.raises(InputError, match="several pictures in one file"):
+            images.read(tmp_path / "x.jpg")
+
+
+def test_the_end_of_a_jpeg_is_found_between_two_reads(monkeypatch) -> None:
+    one = jpeg(40, 50)
+    for size in (1, 2, 7, len(one) - 1, len(one)):
+        monkeypatch.setattr(heads, "BLOCK", size)
+        assert heads.has_twin(io.BytesIO(one + one)), size
+        assert not heads.has_twin(io.BytesIO(one)), size
 
 
 @pytest.fixture(params=["none", "deflate"])

@@ -19,6 +19,7 @@ from typing import BinaryIO
 SIGNATURE = 8  # bytes of a PNG before its first chunk
 LONGEST = 1 << 24  # bytes of all chunks or segments that are kept, heads included
 MOST = 10_000  # chunks or segments that are looked at
+BLOCK = 1 << 20  # bytes of pixels that are looked at in one go
 # PNG, third edition, chapter 11; of each but the texts there is one.
 COLOUR = {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI"}
 TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
@@ -27,6 +28,14 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 JFIF, EXIF, COMMENT = b"\xff\xe0JFIF\0", b"\xff\xe1Exif\0", b"\xff\xfe"
 FRAMES = tuple(bytes([0xFF, kind]) for kind in (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC)))
 ENDS = {0x00, 0x01, *range(0xC0, 0xC4), *range(0xC5, 0xCC), *range(0xCD, 0xDB)}  # of what stands before the pixels
+
+
+def read_at(file: BinaryIO, at: int, size: int) -> bytes:
+    """Bytes of a file; fewer, or none, where it does not reach so far."""
+    if at < 0:
+        return b""
+    file.seek(at)
+    return file.read(size)
 
 
 def kept(file: BinaryIO) -> bytes:
@@ -55,6 +64,37 @@ def is_followed(file: BinaryIO) -> bool:
     """Whether another PNG begins where this one ends."""
     ends = any(head[4:] == b"IEND" for head in _chunks(file))
     return ends and file.read(4 + SIGNATURE)[4:] == b"\x89PNG\r\n\x1a\n"
+
+
+def has_twin(file: BinaryIO) -> bool:
+    """Whether another JPEG, no smaller than this one, begins where it ends: the next of a camera's stream.
+
+    A smaller one is a preview that a camera put there without telling.
+    """
+    for _, start, frame in found(file, *FRAMES):
+        file.seek(start + len(frame))
+        end = _behind_end(file)
+        if end is None or read_at(file, end, 3) != SOI + b"\xff":
+            return False
+        return any(_area(other) >= _area(frame) for _, _, other in found(file, *FRAMES, start=end))
+    return False
+
+
+def _area(frame: bytes) -> int:
+    """Pixels of the picture to which a frame header belongs."""
+    height, width = struct.unpack(">HH", frame[5:9].ljust(4, b"\0"))
+    return height * width
+
+
+def _behind_end(file: BinaryIO) -> int | None:
+    """Where the picture ends in whose compressed pixels the file stands: there 0xFF comes before 0, or counts."""
+    at, last = file.tell(), b""
+    while block := file.read(BLOCK):
+        place = (last + block).find(EOI)
+        if place >= 0:
+            return at - len(last) + place + len(EOI)
+        at, last = at + len(block), block[-1:]
+    return None
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
@@ -98,9 +138,12 @@ def segments(file: BinaryIO) -> bytes:
     return b"".join(kept)
 
 
-def found(file: BinaryIO, *kinds: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """The segments of a JPEG up to its frame header that are of one of `kinds`: which one, where, as they stand."""
-    position = len(SOI)
+def found(file: BinaryIO, *kinds: bytes, start: int = 0) -> Iterator[tuple[bytes, int, bytes]]:
+    """The segments of a JPEG up to its frame header that are of one of `kinds`: which one, where, as they stand.
+
+    The JPEG begins at `start` of the file.
+    """
+    position = start + len(SOI)
     for _ in range(MOST):
         file.seek(position)
         head = file.read(4)

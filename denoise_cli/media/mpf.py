@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from denoise_cli.media import beside, heads, tiff
-from denoise_cli.media.heads import EOI, SOI
+from denoise_cli.media.heads import EOI, SOI, read_at
 
 INDEX = b"\xff\xe2MPF\0"
 GAIN_MAP = b"\xff\xe2urn:iso:std:iso:ts:21496:-1\0"  # in the first picture: by which version of ISO 21496-1
@@ -98,13 +98,13 @@ class Behind:
 def behind(file: BinaryIO) -> Behind:
     """What is to go along with a JPEG: nothing where no gain map, or what else may be one, stands behind it."""
     pictures = listed(file)
-    if not pictures or _bytes(file, pictures[0].size - len(EOI), len(EOI)) != EOI:
+    if not pictures or read_at(file, pictures[0].size - len(EOI), len(EOI)) != EOI:
         return Behind(file)  # it does not say where the first one ends, or not truly
     begin, length = pictures[0].size, file.seek(0, os.SEEK_END)
     there = [
         each
         for each in pictures[1:]
-        if begin <= each.start < each.end <= length and _bytes(file, each.start, len(SOI)) == SOI
+        if begin <= each.start < each.end <= length and read_at(file, each.start, len(SOI)) == SOI
     ]
     ranges = _without(begin, length, [each for each in there if each.is_a(PREVIEW)])
     kept = [each for each in there if any(start <= each.start and each.end <= end for start, end in ranges)]
@@ -153,10 +153,3 @@ def _segment(pictures: Iterable[Listed]) -> bytes:
     tags += struct.pack(">HHII", ENTRIES, 7, len(entries), 8 + 2 + 3 * 12 + 4)
     index = struct.pack(">2sHIH", b"MM", 42, 8, 3) + tags + bytes(4) + entries
     return INDEX[:2] + struct.pack(">H", HEAD - 2 + len(index)) + INDEX[2:] + index
-
-
-def _bytes(file: BinaryIO, at: int, size: int) -> bytes:
-    if at < 0:
-        return b""
-    file.seek(at)
-    return file.read(size)

@@ -24,7 +24,8 @@ def unsupported(file: BinaryIO, format: str) -> str | None:
     start = head(file, 16)
     if format == "png" and b"acTL" in heads.names(file):
         return "animated PNG is not supported; convert it to WebP or GIF"
-    if format == "png" and heads.is_followed(file):
+    twin = format == "jpeg" and not mpf.listed(file) and heads.has_twin(file)
+    if twin or (format == "png" and heads.is_followed(file)):
         return "several pictures in one file, of which only the first could be read: split them"
     if format == "jpeg" and mpf.has_views(file):
         return "several views in one file (MPO), of which only the first could be read: split them"

@@ -242,6 +242,8 @@ def _report(document: dict[str, Any], path: Path | None, json: bool) -> None:
 
 def _sheets(jobs: Sequence[Job], folder: Path) -> dict[Job, Path]:
     """Where the before / after picture of each job goes; what cannot be compared is refused before any work."""
+    from denoise_cli.media.guard import identity
+
     places: dict[Path, Job] = {}
     for job in jobs:
         if job.source is None or job.target is None:
@@ -250,6 +252,11 @@ def _sheets(jobs: Sequence[Job], folder: Path) -> dict[Job, Path]:
         if (other := places.setdefault(place, job)) is not job:
             both = f"{printable(other.source or '')} and {printable(job.source)}"
             raise RefusedError(f"{both} would both be compared in {printable(place)}; run them one by one")
+    folders = {job.source.parents[len(job.relative.parts) - 1] for job in jobs if job.resume and job.source}
+    if identity(folder) in map(identity, folders):
+        raise RefusedError(
+            f"--compare {printable(folder)} is an input: the next run would take its sheets for pictures"
+        )
     return {job: place for place, job in places.items()}
 
 

@@ -452,6 +452,14 @@ def test_the_quality_of_a_jpeg_is_chosen(run, tmp_path):
     assert run(picture, "-o", tmp_path / "z.jpg", "--quality", 101).code == 2
 
 
+def test_sheets_do_not_lie_among_the_pictures_of_a_folder(run, folder, tmp_path):
+    before = tree(folder)
+    done = run(folder, "--compare", (folder / TREE[-1]).parent / ".." / "..")
+    assert (done.code, tree(folder)) == (2, before)
+    assert "is an input: the next run would take its sheets for pictures" in done.err
+    assert run(folder / "a.png", "-o", tmp_path / "y.png", "--compare", folder).code == 0
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
 def test_a_gray_picture_is_compared_with_itself_in_colour(run, tmp_path, suffix):
     picture = write_png(tmp_path / "x.png", scene(60, 80, 1))

@@ -254,17 +254,27 @@ def test_the_first_report_knows_how_long_it_takes():
 
 
 def test_the_rate_warms_up_and_follows_a_cosine():
-    state, options = begin(), replace(OPTIONS, warmup=10, steps=1000)
+    state, options = begin(), replace(OPTIONS, warmup=10, steps=200)
     rates = []
-    for step in range(101):
-        loop._set_lr(state.optimiser, options, step, step / 100)
+    for step in range(201):
+        loop._set_lr(state.optimiser, options, step, step / 200)
         rates.append([group["lr"] / group["initial_lr"] for group in state.optimiser.param_groups])
     assert all(one == pytest.approx(rate[0]) for rate in rates for one in rate), "all groups alike"
     rates = [rate[0] for rate in rates]
     assert rates[0] == pytest.approx(0.1)
-    assert rates[50] == pytest.approx(0.5)
-    assert rates[100] == pytest.approx(0)
+    assert rates[100] == pytest.approx(0.5)
+    assert rates[200] == pytest.approx(0)
     assert max(rates) == rates[9]
+
+
+def test_a_training_that_has_time_for_few_steps_warms_up_in_fewer():
+    state, options = begin(), replace(OPTIONS, warmup=200, steps=None, max_time=60.0)
+    rates = []
+    for step in range(60):  # one a second
+        loop._set_lr(state.optimiser, options, step, step / 60)
+        rates.append(state.optimiser.param_groups[0]["lr"] / state.optimiser.param_groups[0]["initial_lr"])
+    assert rates[0] == pytest.approx(1 / 200)
+    assert max(rates) == rates[3] > 0.99
 
 
 def test_the_average_lags_behind_the_weights():
@@ -604,6 +614,14 @@ def test_muon_moves_hidden_layers_by_their_spectral_norm_and_the_rest_as_adam_do
             rows, columns = p.flatten(1).shape
             moved = torch.linalg.matrix_norm((p - before[name]).flatten(1), 2) / 0.01
             assert 0.6 < moved / max(1, rows / columns) ** 0.5 < 1.3, name
+
+
+def test_the_signal_is_read_and_written_in_every_net_of_an_average_by_layers_that_adam_trains():
+    part = {"arch": "dncnn", "net": {"width": 4, "depth": 4, "channels": 3}}
+    net = nets.build("average", {"of": [part, part], "channels": 3})
+    kernels = [p for p in net.parameters() if p.ndim >= 2]
+    inner = muon.hidden(net)
+    assert [any(p is q for q in inner) for p in kernels] == 2 * [False, True, True, False]
 
 
 def test_a_fresh_unet_keeps_the_scale_of_its_signal_down_to_the_lowest_level():

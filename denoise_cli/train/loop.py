@@ -29,6 +29,7 @@ from denoise_cli.train.muon import Muon
 from denoise_cli.train.stream import Stream
 
 VALIDATING = 0.05  # of the time of a training, about, at most
+WARMING = 0.05  # of a training, at most
 
 
 @dataclass(frozen=True)
@@ -247,8 +248,8 @@ def _fraction(options: Options, step: int, elapsed: float) -> float:
 
 
 def _set_lr(optimiser: torch.optim.Optimizer, options: Options, step: int, fraction: float) -> None:
-    warmup = min(options.warmup, options.steps // 20) if options.steps else options.warmup  # a short run needs less
-    warm = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    warmup = min(options.warmup, int(options.steps * WARMING)) if options.steps else options.warmup
+    warm = min(1.0, max((step + 1) / warmup, fraction / WARMING)) if warmup else 1.0
     for group in optimiser.param_groups:
         group["lr"] = group["initial_lr"] * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
 

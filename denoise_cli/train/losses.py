@@ -33,7 +33,7 @@ LOUD = RMS  # to which the others are brought
 SILENT = 3.0  # the gain of what should be silent: a higher one, and such a sample outweighs all others of its batch
 WORTH = 0.02  # of a decibel of the signal-to-noise ratio
 ENOUGH = 30.0  # dB: a better ratio gains little
-OPINION = 0.2  # of a point: one is worth two decibels or more
+OPINION = 0.15  # of a point: one is worth as much as seven and a half decibels of the ratio
 
 
 def spectral(output: Tensor, target: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def spectral(output: Tensor, target: Tensor) -> Tensor:
 
 
 def perceptual(output: Tensor, target: Tensor) -> Tensor:
-    """`spectral`, plus 0.2 times what PESQ would hold against the output (loudness.py), at 16 kHz."""
+    """`spectral`, plus 0.15 times what PESQ would hold against the output (loudness.py), at 16 kHz."""
     y, s = _levelled(output, target)
     return _distance(y, s) + OPINION * disturbance(y.flatten(0, 1), s.flatten(0, 1)).mean()
 

@@ -3,7 +3,8 @@
     (B, T) -> power spectrum -> Bark bands -> gain of each frame undone -> loudness -> disturbance -> points
 
 Differs from PESQ (ITU-T P.862, P.862.2) in what a training has no use for: no alignment in time, no filter of the
-receiver, no search for bad intervals; bands, thresholds and loudness come from formulas instead of its tables.
+receiver, no search for bad intervals; bands, thresholds and loudness come from formulas instead of its tables; what
+is added is told from what is missing only where there is more sound than 1e4, where PESQ has 50.
 After: Martín-Doñas et al. 2018, "A deep learning loss function based on the perceptual evaluation of the speech
 quality", IEEE Signal Processing Letters 25(11).
 """
@@ -40,7 +41,8 @@ def disturbance(output: Tensor, target: Tensor) -> Tensor:
     ratio = ((y + 1e4) / (s + 1e4)) ** 1.2
     asymmetry = torch.where(ratio < ADDED, 0.0, ratio.clamp(max=MOST)).detach()
     weight = ((s.sum(-1) + 1e5) / 1e7) ** 0.04  # a frame that is loud as a whole forgives more
-    symmetric = (difference.square().sum(-1) + 1e-6).sqrt() / weight
+    bark = BARK * difference.shape[-1]  # of all bands; PESQ's norms are means over it, times it
+    symmetric = (bark * (difference.square().sum(-1) + 1e-6)).sqrt() / weight
     asymmetric = (difference * asymmetry).sum(-1) / weight
     return SYMMETRIC * _worst(symmetric) + ASYMMETRIC * _worst(asymmetric)
 

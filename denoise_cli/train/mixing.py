@@ -1,7 +1,7 @@
 """Speech and noise to batches of mixtures, made on the fly.
 
     speech -> speed -> tone, brightness -> room -> floor, rumble --- gain -- clean
-    noise (one or two, or coloured) -> tone ------ to an SNR - + - noisy
+    noise (one or two, or coloured) -> speed -> tone to an SNR - + - noisy
 
 As in data.py a batch is a pure function of (seed, step), so a run that is killed and resumed hears the same.
 """
@@ -34,6 +34,7 @@ class Mixing:
     faint: float = 30.0  # dB; noise further below the speech than this counts as clean, like the floor
     level: tuple[float, float] = (-31, -15)  # dB of full scale, rms of what is active; hearing.py brings it there
     speed: tuple[float, float] = (0.84, 1.18)  # tape speed: tempo and pitch together
+    noise_speed: tuple[float, float] = (0.7, 1.4)  # the same of noises
     tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
     bright: float = 0.2  # probability of a voice far brighter than most: sibilants louder than vowels, and no noise
     bright_gain: tuple[float, float] = (6, 24)  # dB, from about 4 kHz on
@@ -164,13 +165,9 @@ class Mixtures(Stream[Batch]):
         return noisy, clean
 
     def _voice(self, rng: np.random.Generator) -> np.ndarray:
-        import soxr
-
         m = self.mixing
-        speed = rng.uniform(*m.speed)
-        taken = _cut(rng, self.speech, self._speech_ends, math.ceil(self.length * speed) + 16, loop=False)
-        x = soxr.resample(taken, speed * self.rate, self.rate, quality="LQ")
-        x = _toned(rng, _fitted(x, self.length), m.tone)
+        x = self._played(rng, self.speech, self._speech_ends, m.speed, loop=False)
+        x = _toned(rng, x, m.tone)
         if rng.random() < m.bright:
             x = _brightened(x, self.rate, rng.uniform(*m.bright_gain), rng.uniform(2500, 5000))
         if rng.random() < m.room:
@@ -180,6 +177,17 @@ class Mixtures(Stream[Batch]):
         if rng.random() < m.rumble:
             x = self._under(rng, x, _rumble(rng, self.length, self.rate, rng.uniform(*m.rumble_edge)), m.rumble_snr)
         return x
+
+    def _played(
+        self, rng: np.random.Generator, clips: Sequence[np.ndarray], ends: np.ndarray,
+        speeds: tuple[float, float], *, loop: bool,
+    ) -> np.ndarray:  # fmt: skip
+        """What `_cut` takes, at a tape speed drawn from `speeds`."""
+        import soxr
+
+        speed = rng.uniform(*speeds)
+        taken = _cut(rng, clips, ends, math.ceil(self.length * speed) + 16, loop=loop)
+        return _fitted(soxr.resample(taken, speed * self.rate, self.rate, quality="LQ"), self.length)
 
     def _under(
         self, rng: np.random.Generator, x: np.ndarray, other: np.ndarray, snr: tuple[float, float]
@@ -192,9 +200,9 @@ class Mixtures(Stream[Batch]):
         m = self.mixing
         if not self.noise or rng.random() < m.coloured:
             return _coloured(rng, self.length, rng.uniform(0, 2))
-        x = _toned(rng, _cut(rng, self.noise, self._noise_ends, self.length, loop=True), m.tone)
+        x = _toned(rng, self._played(rng, self.noise, self._noise_ends, m.noise_speed, loop=True), m.tone)
         if rng.random() < m.second:
-            other = _cut(rng, self.noise, self._noise_ends, self.length, loop=True)
+            other = self._played(rng, self.noise, self._noise_ends, m.noise_speed, loop=True)
             balance = 10 ** (rng.uniform(-10, 10) / 20)
             x = x + other * balance * active_rms(x, self.rate) / max(active_rms(other, self.rate), 1e-7)
         return x

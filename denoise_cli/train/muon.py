@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from denoise_cli.nets.average import Average
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic, from the post: steepest at zero, stays within 0.7..1.2
 MOMENTUM = 0.95
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam
@@ -27,7 +29,7 @@ _WIDE = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 class Muon(torch.optim.Optimizer):
-    """For a net whose first and last layer read and write the signal; those, and all vectors, go to Adam.
+    """Takes the kernels and matrices that are `hidden`; all others, and all vectors, go to Adam.
 
     `lr` is that of Muon (the length of a step, in units of the spectral norm); Adam takes `adam` times that.
     Without `decay` the kernels grow for as long as the rate is high, until the loss blows up; with it their
@@ -35,12 +37,11 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, net: nn.Module, lr: float, decay: float = 0.2, adam: float = 0.2):
-        kernels = [p for p in net.parameters() if p.ndim >= 2]  # and matrices
-        hidden = kernels[1:-1]
-        taken = set(map(id, hidden))
+        inner = hidden(net)
+        taken = set(map(id, inner))
         rest = [p for p in net.parameters() if id(p) not in taken]
         groups = [{"params": rest, "lr": adam * lr, "muon": False}]
-        groups += [{"params": hidden, "muon": True, "decay": decay}] if hidden else []
+        groups += [{"params": inner, "muon": True, "decay": decay}] if inner else []
         super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
@@ -81,6 +82,13 @@ class Muon(torch.optim.Optimizer):
                 state[k] / (1 - b ** state["step"]) for k, b in zip(("mean", "square"), BETAS, strict=True)
             )
             p.sub_(lr * mean / (square.sqrt() + EPSILON))
+
+
+def hidden(net: nn.Module) -> list[nn.Parameter]:
+    """Kernels and matrices that neither read nor write the signal, as the first and the last of each net do."""
+    if isinstance(net, Average):
+        return [p for each in net.nets for p in hidden(each)]
+    return [p for p in net.parameters() if p.ndim >= 2][1:-1]
 
 
 def orthogonalised(matrices: Tensor, iterations: int = 5) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -313,6 +315,28 @@ def test_a_range_of_sizes_reaches_both_ends():
         runs.add(int(np.gcd.reduce(edges)))
     assert runs == {1, 2, 3}, "of files too"
     assert noise(ones, rng()).mean() < 1
+
+
+def test_blocks_far_larger_than_the_picture_take_no_memory():
+    tracemalloc.start()
+    try:
+        parse("masking:size=1e8").stream(Header("image", 1, 64, 64), rng())(np.ones((1, 64, 64), np.float32))
+        header = Header("audio", 1, 64, rate=48_000)
+        parse("masking:size=1e7").stream(header, rng())(np.ones((1, 64, 1), np.float32))
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_each_size_of_a_range_is_as_likely_in_files(monkeypatch):
+    sizes = []
+    real = Masking._whole
+    monkeypatch.setattr(Masking, "_whole", lambda self, u: sizes.append(real(self, u)) or sizes[-1])
+    for seed in range(2000):
+        parse("masking:size=1-4").stream(Header("image", 1, 4, 4), rng(seed))
+    counts = np.bincount(sizes)[1:]
+    assert len(counts) == 4
+    assert np.abs(counts - 500).max() < 100, "five standard deviations"
 
 
 @pytest.mark.parametrize("spec", ["clipping:crest=10000", "clipping:crest=-201", "gaussian:snr=201"])

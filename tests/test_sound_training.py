@@ -357,6 +357,33 @@ def test_killed_and_resumed_equals_unbroken(tmp_path):
         assert torch.equal(value, resumed.average[name]), name
 
 
+def test_silence_among_what_is_held_out_is_not_scored(tmp_path, folders):
+    clean, noise = folders
+    (tmp_path / "val").mkdir()
+    long = np.zeros(60 * RATE, np.float32)
+    long[: 8 * RATE] = np.tile(voice(), 8)[: 8 * RATE]
+    soundfile.write(tmp_path / "val" / "pauses.wav", long, RATE)
+    fitted = fit.fit(Sounds(clean, OPTIONS, noise, tmp_path / "val", RATE), tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").exists()
+    assert (tmp_path / "m.sheet.png").exists()
+    assert math.isfinite(fitted.scores["SI-SDR"])
+
+
+def test_an_epoch_counts_the_recordings_and_not_the_noises(folders):
+    clean, noise = folders
+    task = Sounds(clean, OPTIONS, noise, None, RATE)
+    assert task.count == len(task.training) < len(task.training) + len(task.noises)
+
+
+def test_a_noise_is_heard_at_other_speeds():
+    tone = (8000 * np.sin(2 * np.pi * 500 * np.arange(4 * RATE) / RATE)).astype(np.int16)
+    drawn = Mixtures(clips(), [tone], RATE, 4096, 1, 0, mixing.Mixing(tone=0, coloured=0, second=0))
+    peaks = {int(np.abs(np.fft.rfft(drawn._noise(np.random.default_rng(n)))).argmax()) for n in range(40)}
+    hertz = np.array(sorted(peaks)) * RATE / 4096
+    assert 340 < hertz[0] < 420
+    assert 620 < hertz[-1] < 710
+
+
 def test_what_does_not_go_with_recordings_is_refused(tmp_path, folders):
     clean, noise = folders
     with pytest.raises(UsageError, match="multiple of 32"):

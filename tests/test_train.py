@@ -20,11 +20,13 @@ from torch import nn
 
 from denoise_cli import corrupt, media, nets
 from denoise_cli.card import ModelCard
+from denoise_cli.cli import main
 from denoise_cli.errors import ModelError, TrainingError, UsageError
 from denoise_cli.model_file import ModelFile, with_card
 from denoise_cli.nets.grow import grow
 from denoise_cli.session import Session
 from denoise_cli.train import checkpoint, data, fit, loop, muon, tasks
+from denoise_cli.train import pictures as training
 from denoise_cli.train.export import export, receptive_radius
 from denoise_cli.train.losses import LOSSES
 from denoise_cli.train.pictures import Pictures
@@ -397,6 +399,41 @@ def test_a_gray_sample_has_one_noise_in_all_channels(spec):
     assert not torch.equal(noisy, clean)
 
 
+def test_a_gray_sample_of_a_colour_net_has_the_noise_that_a_gray_net_sees():
+    """JPEG behind noise in three channels would take most of it for colours, and away."""
+    noise, gray = corrupt.parse("gaussian:std=25+jpeg:quality=75"), np.array([True, False]).reshape(-1, 1, 1, 1)
+    stds = []
+    for channels in (1, 3):
+        clean = np.full((2, channels, 128, 128), 0.5, np.float32)
+        stream = data.Patches([np.zeros((channels, 128, 128), np.uint8)], noise, 128, 2, 0)
+        noisy, _, _ = stream.pair(data.Batch(clean, gray | (channels == 1)), CPU, torch.Generator().manual_seed(0))
+        stds.append(255 * float(noisy[0].std()))
+    assert stds[0] == pytest.approx(stds[1], rel=0.03)
+    assert 23 < stds[0] < 29
+
+    flat = np.full((3, 64, 64), 0.5, np.float32)
+    (first, again), other = (training.example(flat, noise, n) for n in (0, 0)), training.example(flat, noise, 1)
+    assert data.is_gray(first.noisy)
+    assert 255 * first.noisy.std() == pytest.approx(stds[0], rel=0.1)
+    assert np.array_equal(first.noisy, again.noisy)
+    assert not np.array_equal(first.noisy, other.noisy)
+
+
+def test_pictures_that_drew_no_noise_do_not_rule_the_mean(tmp_path, capsys):
+    for n in range(4):
+        write_png(tmp_path / "clean" / f"{n}.png", scene(40, 40, seed=n))
+    held = [training.example(scene(16, 16, seed=n), corrupt.parse("gaussian:std=25,p=0.5"), n) for n in range(20)]
+    noisy = training.with_noise(held)
+    assert 0 < len(noisy) < 20
+    assert all(not np.array_equal(one.clean, one.noisy) for one in noisy)
+    clear = [one for one in held if np.array_equal(one.clean, one.noisy)]
+    assert training.with_noise(clear) == clear, "there are no others"
+    line = ["train", tmp_path / "clean", "-o", tmp_path / "m.onnx", "--noise", "gaussian:std=0", "--steps", 1,
+            "-b", 1, "--patch", 16, "--net", "widths=8,16", "--net", "blocks=1,1", "--threads", 1]  # fmt: skip
+    assert main([str(part) for part in line]) == 0
+    assert "makes things worse" not in capsys.readouterr().err
+
+
 def test_gray_patches_have_three_equal_channels():
     batch = patches(replace(OPTIONS, batch_size=40)).batch(3)
     assert 5 < batch.gray.sum() < 35
@@ -499,6 +536,11 @@ def train_on(folder, output, options, val=None, channels=None, **more):
         ({}, {"device": "cuda:"}, 'unknown device "cuda:"; choose from auto'),
         ({}, {"val": Path("absent")}, "no such file or folder"),
         ({}, {"resume": True, "overwrite": True}, "one of them"),
+        (
+            {"net": {**TINY, "noise_map": True}, "noise": "(gaussian+jpeg)|gaussian"},
+            {},
+            "told .* behind a plus sign",
+        ),
         ({}, {"keep": 0.5}, "--keep is a share of the weights that --init gives"),
         ({"int8": True}, {"keep": 0.5, "init": Path("m.onnx")}, "--keep .* of a float net"),
         ({}, {"keep": 1.0, "init": Path("m.onnx")}, "at least 0 and below 1, not 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import sys
@@ -301,7 +302,7 @@ def train(
         reached = "".join(f", validation {name} {score:.2f}" for name, score in fitted.scores.items())
         screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
         first = next(iter(fitted.scores), None)
-        if first is not None and fitted.before is not None and fitted.scores[first] < fitted.before:
+        if first is not None and fitted.before is not None and fitted.scores[first] < fitted.before < math.inf:
             screen.say(f"it makes things worse: without it {first} is {fitted.before:.2f}; train for longer")
         screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
 

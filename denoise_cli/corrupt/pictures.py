@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -186,6 +186,11 @@ class Masking(Corruption):
             hit = hit[..., rows, :][..., columns]
         return draws.where(hit, x * 0 + draws.span(self.value), x)
 
+    def drawn(self, rng):
+        part = super().drawn(rng)
+        fixed = self.size.low == self.size.high
+        return part if fixed else replace(part, size=self._whole(rng.random))  # type: ignore[call-arg]
+
     def stream(self, header, rng, level=None):
         """Blocks of pixels that the end of one block of rows has cut go on in the next one."""
         if header.kind != "image":
@@ -194,18 +199,19 @@ class Masking(Corruption):
         part: Any = self.drawn(rng)
         if part.p.value == 0:
             return lambda block: block
-        side, begun, height = round(part.size.value), np.zeros((0, header.width), bool), 0
+        side = round(part.size.value)
+        column = np.arange(header.width) // side  # of cells, for every pixel of a row
+        cells, top = np.zeros((0, column[-1] + 1), bool), 0
 
         def process(block: np.ndarray) -> np.ndarray:
-            nonlocal begun, height
-            rows, columns = block.shape[1:]
-            if height % header.length == 0:  # another frame
-                begun = begun[:0]
-            cells = rng.random((-(-max(rows - len(begun), 0) // side), -(-columns // side)), np.float32)
-            hit = (cells < part.amount.value).repeat(side, axis=0).repeat(side, axis=1)[:, :columns]
-            hit = np.concatenate([begun, hit])
-            begun, height = hit[rows:], height + rows
-            return np.where(hit[:rows], np.float32(part.value.value), block)
+            nonlocal cells, top
+            begun = top // side  # the row of cells in which this block begins
+            row = np.arange(top, top + block.shape[1]) // side
+            cells = cells[-1:] if top % side else cells[:0]
+            new = rng.random((row[-1] + 1 - begun - len(cells), len(cells.T)), np.float32) < part.amount.value
+            cells = np.concatenate([cells, new])
+            top = (top + len(row)) % header.length  # another frame begins with cells of its own
+            return np.where(cells[row - begun][:, column], np.float32(part.value.value), block)
 
         return process
 
@@ -220,10 +226,14 @@ class Masking(Corruption):
 
     def _side(self, draws) -> int:
         """Of a block: one number for the whole call, for cells of one grid share it."""
-        size = self.size
-        if size.low == size.high:  # a file's own
-            return round(size.low)
-        return min(int(size.low + (size.high + 1 - size.low) * float(draws.uniform(()))), int(size.high))
+        if self.size.low == self.size.high:  # a file's own
+            return round(self.size.low)
+        return self._whole(lambda: float(draws.uniform(())))
+
+    def _whole(self, uniform: Callable[[], float]) -> int:
+        """One of the whole numbers in the range of sizes, all equally likely."""
+        low, high = self.size.low, self.size.high
+        return min(int(low + (high + 1 - low) * uniform()), int(high))
 
     def heard(self, header, rng, level):
         length = max(1, round(self.size.value * rate_of(header) / 1000))

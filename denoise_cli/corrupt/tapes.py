@@ -143,4 +143,6 @@ def gaps(rate: float, length: int, rng: np.random.Generator) -> Iterator[np.ndar
 def cells(amount: float, length: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Time in cells of `length` samples, each hit with probability `amount`: (1, n) of bool."""
     while True:
-        yield np.repeat(rng.random(max(1, CHUNK // length)) < amount, length)[None]
+        hit = rng.random(max(1, CHUNK // length)) < amount
+        for start in range(0, length, CHUNK):  # a cell may be longer than what is made at once
+            yield np.repeat(hit, min(CHUNK, length - start))[None]

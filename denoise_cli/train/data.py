@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from denoise_cli.card import UNTOLD
-from denoise_cli.corrupt import Chain
+from denoise_cli.corrupt import Chain, Corruption
 from denoise_cli.corrupt.pictures import Jpeg, Quantise
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.media import image
@@ -147,26 +147,33 @@ class Patches(Stream[Batch]):
         return Batch(np.stack(samples), np.array(grays).reshape(-1, 1, 1, 1))
 
     def pair(self, batch: Batch, device: torch.device, generator: torch.Generator) -> Pair:
-        clean, gray = _onto(batch, device)
-        noisy, level = self._noised(clean, gray, generator)
+        clean = torch.from_numpy(batch.clean).to(device)
+        noisy, level = self._noised(clean, batch.gray, generator)
         return Pair(noisy, clean, level)
 
     def attacked(
         self, batch: Batch, device: torch.device, generator: torch.Generator, attack: Callable[..., Tensor]
     ) -> Pair:
-        clean, gray = _onto(batch, device)
+        clean = torch.from_numpy(batch.clean).to(device)
         # What was attacked is a picture still; it is the noise that may leave [0, 1].
-        noisy, level = self._noised(attack(clean, gray=gray).clip(0, 1), gray, generator)
+        attacked = attack(clean, gray=torch.from_numpy(batch.gray).to(device)).clip(0, 1)
+        noisy, level = self._noised(attacked, batch.gray, generator)
         return Pair(noisy, clean, level)
 
-    def _noised(self, x: Tensor, gray: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Noisy pictures, and the level of the noise of each, as far as the net is told."""
+    def _noised(self, x: Tensor, gray: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Noisy pictures, and the level of the noise of each, as far as the net is told.
+
+        A gray picture is hit as one channel, and JPEG sees no colours that it has not: its channels stay equal.
+        """
         parts = self.noise.parts
-        coarse = next((i for i, part in enumerate(parts) if isinstance(part, (Quantise, Jpeg))), len(parts))
-        added = Chain(parts[:coarse])(x, generator)
-        noisy = Chain(parts[coarse:])(added, generator)
-        level = self._level(_alike(added, gray) - x, generator) if self.told else None
-        return _alike(noisy, gray), level
+        coarse = next((i for i, part in enumerate(parts) if is_coarse(part)), len(parts))
+        added, noisy = torch.empty_like(x), torch.empty_like(x)
+        for rows, channels in ((np.flatnonzero(gray), 1), (np.flatnonzero(~gray), x.shape[1])):
+            if len(rows):
+                its = torch.from_numpy(rows).to(x.device)
+                added[its] = one = Chain(parts[:coarse])(x[its, :channels], generator).expand_as(x[its])
+                noisy[its] = Chain(parts[coarse:])(one[:, :channels], generator).expand_as(x[its])
+        return noisy, self._level(added - x, generator) if self.told else None
 
     def _level(self, noise: Tensor, generator: torch.Generator) -> Tensor:
         """The standard deviation of each, (B,); UNTOLD for those that come without."""
@@ -174,14 +181,9 @@ class Patches(Stream[Batch]):
         return torch.where(known, noise.flatten(1).std(1), UNTOLD)
 
 
-def _alike(x: Tensor, gray: Tensor) -> Tensor:
-    """A gray picture has one noise, not three: its channels stay equal."""
-    return torch.where(gray, x[:, :1], x)
-
-
-def _onto(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    clean = torch.from_numpy(batch.clean).to(device)
-    return clean, torch.from_numpy(batch.gray).to(device)
+def is_coarse(part: Corruption | Chain) -> bool:
+    """Whether a corruption rounds or compresses, so that what it changes is no level of noise."""
+    return isinstance(part, (Quantise, Jpeg))
 
 
 def _at_least(picture: np.ndarray, side: int) -> np.ndarray:

@@ -2,8 +2,9 @@
 
     for step:  batch -> (noisy, clean) on the device -> net -> loss -> optimiser -> moving average
 
-Every step is a function of (weights, optimiser state, seed, step), so a run killed at any point and
-resumed from its checkpoint ends with the weights of an unbroken one (CPU, one thread: to the bit).
+Every step is a function of (weights, optimiser state, seed, step, share of the run that is done), so a run of so
+many steps that is killed at any point and resumed from its checkpoint ends with the weights of an unbroken one
+(CPU, one thread: to the bit). A run of so much time takes as many steps as the machine makes in it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Mixing:
     level: tuple[float, float] = (-31, -15)  # dB of full scale, rms of what is active; hearing.py brings it there
     speed: tuple[float, float] = (0.84, 1.18)  # tape speed: tempo and pitch together
     noise_speed: tuple[float, float] = (0.7, 1.4)  # the same of noises
-    tone: float = 9.0  # dB, standard deviation of a random smooth filter over the spectrum, at its ends
+    tone: float = 9.0  # dB, about the standard deviation of a random smooth filter over the spectrum, at its ends
     bright: float = 0.2  # probability of a voice far brighter than most: sibilants louder than vowels, and no noise
     bright_gain: tuple[float, float] = (6, 24)  # dB, from about 4 kHz on
     room: float = 0.3  # probability of a synthetic room

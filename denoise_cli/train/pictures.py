@@ -58,10 +58,17 @@ class Pictures:
         self._check_noise()
 
     def _check_noise(self) -> None:
+        noise = corrupt.parse(self.options.noise)
         try:
-            corrupt.parse(self.options.noise).check(Header("image", self.channels, None))
+            noise.check(Header("image", self.channels, None))
         except InputError as error:
             raise UsageError(f"--noise {self.options.noise}: {error}") from None
+        within = sum(map(data.is_coarse, noise.each())) - sum(map(data.is_coarse, noise.parts))
+        if self.options.told and within:
+            raise UsageError(
+                f"--noise {self.options.noise}: for a net that is told the level of the noise, what rounds or "
+                "compresses stands behind a plus sign, not within | or ()"
+            )
 
     def check(self, net: nn.Module) -> None:
         multiple = getattr(net, "multiple", 1)
@@ -130,8 +137,18 @@ def _examples(pool: Sequence[np.ndarray], options: Options) -> list[Example]:
         top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
         clean = picture[:, top : top + height, left : left + width]
         clean = clean.astype(np.float32) / 255 if clean.dtype == np.uint8 else np.ascontiguousarray(clean)
-        noisy = noise(clean, np.random.default_rng([options.seed, index, 2]))
-        if data.is_gray(picture):
-            noisy = np.repeat(noisy[:1], len(noisy), axis=0)  # not a read-only view: torch warns of those
-        examples.append(Example(clean, np.ascontiguousarray(noisy)))
-    return examples
+        examples.append(example(clean, noise, index))
+    return with_noise(examples)
+
+
+def example(clean: np.ndarray, noise: corrupt.Chain, index: int) -> Example:
+    """A picture (C, H, W) with a noise that is the same in every training; of a gray one in all channels."""
+    shown = clean[:1] if data.is_gray(clean) else clean
+    noisy = noise(shown, np.random.default_rng([index, 2]))
+    # Not a read-only view: torch warns of those.
+    return Example(clean, np.array(np.broadcast_to(noisy, clean.shape), order="C"))
+
+
+def with_noise(examples: list[Example]) -> list[Example]:
+    """Those that drew any: of others the PSNR has no end, and would rule the mean. All, where none did."""
+    return [one for one in examples if not np.array_equal(one.clean, one.noisy)] or examples

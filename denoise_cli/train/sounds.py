@@ -47,7 +47,7 @@ class Sounds:
         self.noises = [] if noises is None else tasks.listing(noises, suffixes, self._left_out)
         if noises is not None and not self.noises:
             raise UsageError(f"--noise-dir {noises}: no recordings in it")
-        self.count = len(self.training) + len(self.noises)
+        self.count = len(self.training)
         self.files = [*self.training, *self.validation, *self.noises]
         self.rate, self.options = rate, options
         self.mixing = Mixing()
@@ -79,7 +79,13 @@ class Sounds:
             fair = dataclasses.replace(self.mixing, clean=0, empty=0, high=0, rumble=0)
             length = SECONDS * self.rate // self.multiple * self.multiple
             others = tasks.to_validate(lambda: self._read(held, skip), None, lambda line: None)
-            self.examples = Mixtures(voices, others, self.rate, length, EXAMPLES, o.seed + 1, fair).batch(0)
+            # The same in every training; where the voice is silent there is nothing to score.
+            drawn = Mixtures(voices, others, self.rate, length, EXAMPLES, 1, fair).batch(0)
+            heard = np.ptp(drawn.clean, axis=(1, 2)) > 0
+            if heard.any():
+                self.examples = Batch(drawn.noisy[heard], drawn.clean[heard])
+            else:
+                say("what was held out is silent where it was listened to, so nothing is validated")
 
     def _read(self, paths: Sequence[Path], skip: Callable[[Path, str], None]) -> list[np.ndarray]:
         return load(paths, self.rate, skip) if paths else []

@@ -16,7 +16,7 @@ from denoise_cli.media import arrays
 from denoise_cli.metrics import psnr
 from denoise_cli.train import data, tasks
 from denoise_cli.train.loop import Options
-from denoise_cli.train.pictures import Example, Pictures
+from denoise_cli.train.pictures import Pictures, example, with_noise
 
 SCORED = 256  # pictures that the net is shown at once while validating
 
@@ -101,11 +101,9 @@ class Stacks(Pictures):
         say(f"{self.count} pictures to train on, {len(self.held)} to validate")
         self.multiple, self.device = getattr(net, "multiple", 1), device
         self.stream = Whole(self.pixels, self.options)
-        noise, seed = corrupt.parse(self.options.noise), self.options.seed
-        self.examples = []
-        for index, picture in enumerate(self.held):
-            clean = picture.astype(np.float32) / 255
-            self.examples.append(Example(clean, noise(clean, np.random.default_rng([seed, index, 2]))))
+        noise = corrupt.parse(self.options.noise)
+        pictures = (picture.astype(np.float32) / 255 for picture in self.held)
+        self.examples = with_noise([example(clean, noise, index) for index, clean in enumerate(pictures)])
 
     def validate(self, net: nn.Module) -> float | None:
         if not self.examples:

@@ -244,3 +244,53 @@ def test_an_old_tag_at_the_end_of_an_mp3_is_kept(tmp_path) -> None:
     assert out.read_bytes().endswith(tag)
     assert out.read_bytes().count(b"TAG" + b"voice") == 1
     assert len(read(out)) == length
+
+
+def ape(*items: tuple[bytes, bytes], head: bool) -> bytes:
+    """An APEv2 tag: perhaps a head, items, and a foot that says the same."""
+    body = b"".join(struct.pack("<II", len(value), 0) + key + b"\0" + value for key, value in items)
+    ends = struct.pack("<8sIIII8x", b"APETAGEX", 2000, len(body) + 32, len(items), head << 31)
+    return ends * head + body + ends
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("old", [b"", b"TAG" + b"voice".ljust(125, b"\0")])
+def test_the_loudness_of_an_album_stays_at_the_end_of_an_mp3(tmp_path, head: bool, old: bytes) -> None:
+    path = write(tmp_path / "x.mp3", sound(20_000, 1))
+    length = len(read(path))
+    tag = ape((b"REPLAYGAIN_ALBUM_GAIN", b"-3.2 dB"), (b"Album", b"Walks"), head=head)
+    path.write_bytes(path.read_bytes() + tag + old)
+    out = through(path, tmp_path / "y.mp3")
+    assert out.read_bytes().endswith(tag + old)
+    assert out.read_bytes().count(b"APETAGEX") == 1 + head
+    assert len(read(out)) == length
+
+
+def test_the_foot_of_a_tag_that_is_larger_than_its_file_is_no_tag(tmp_path) -> None:
+    path = write(tmp_path / "x.mp3", sound(20_000, 1))
+    for size in (0, 31, 1 << 31, 0xFFFFFFFF):
+        foot = struct.pack("<8sIIII8x", b"APETAGEX", 2000, size, 1, 0)
+        (tmp_path / "z.mp3").write_bytes(path.read_bytes() + foot)
+        assert foot not in through(tmp_path / "z.mp3", tmp_path / f"{size}.mp3").read_bytes()
+
+
+@pytest.mark.parametrize("to", ["same", "wav", "flac", "ogg"])
+@pytest.mark.parametrize("format", ["ogg", "opus", "mp3"])
+def test_a_tag_that_is_empty_is_no_obstacle(tmp_path, format: str, to: str) -> None:
+    path = tmp_path / f"x.{format}"
+    if format == "mp3":
+        write(path, sound(20_000, 1))
+        path.write_bytes(path.read_bytes() + b"TAG" + b"Voice".ljust(125, b"\0"))
+    else:
+        subtype, magic, end = COMMENTS[format]
+        write(path, sound(20_000, 1), subtype=subtype, format="OGG")
+        words = [b"TITLE=Voice", b"ARTIST="]
+        packet = magic + struct.pack("<I", 4) + b"ours" + struct.pack("<I", len(words))
+        with path.open("r+b") as file:
+            ogg.recomment(file, packet + b"".join(struct.pack("<I", len(word)) + word for word in words) + end)
+            ogg.renumber(file)
+    with sf.SoundFile(path) as file:
+        assert (file.title, file.artist) == ("Voice", "")
+    out = through(path, tmp_path / f"y.{format if to == 'same' else to}")
+    with sf.SoundFile(out) as file:
+        assert (file.title, file.artist) == ("Voice", "")

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from denoise_cli.errors import OutputError
 from denoise_cli.media import beside, chunks, mp3
+from denoise_cli.media.heads import read_at
 
 # Of the encoder, room for growth, or true of the old samples only: checksums, peaks, envelopes.
 CODING = {
@@ -31,6 +32,7 @@ COUNTED = {  # in samples
 }
 BEXT_TIME = slice(338, 346)  # EBU Tech 3285: samples since midnight, little-endian
 ID3V1 = 128  # bytes at the end of an MP3
+APE, APE_HEAD = b"APETAGEX", 32  # bytes at the end of an APEv2 tag, before that, and perhaps at its beginning
 FLAC_HEAD = 42  # bytes of "fLaC" and STREAMINFO
 PADDING, APPLICATION, COMMENT, CUESHEET, PICTURE = 1, 2, 4, 5, 6  # types of blocks, RFC 9639
 
@@ -81,17 +83,23 @@ def find(source: BinaryIO, format: str, ratio: float) -> Kept:
     if kind == "flac":
         found = _blocks(source, ratio)
     elif kind == "mp3":
-        found = _id3v1(source)
+        found = _tail(source)
     else:
         found = _chunks(source, kind, ratio) if kind in CODING else iter(())
     return Kept(source, tuple(found), kind)
 
 
-def _id3v1(file: BinaryIO) -> Iterator[Piece]:
-    start = file.seek(0, os.SEEK_END) - ID3V1
-    file.seek(max(0, start))
-    if start >= 0 and file.read(3) == b"TAG":
-        yield Piece(b"", start, ID3V1)
+def _tail(file: BinaryIO) -> Iterator[Piece]:
+    """The tags at the end of an MP3: APEv2, where players keep the loudness of an album, and ID3v1."""
+    end = file.seek(0, os.SEEK_END)
+    start = end - ID3V1 if read_at(file, end - ID3V1, 3) == b"TAG" else end
+    foot = read_at(file, start - APE_HEAD, APE_HEAD)
+    if foot.startswith(APE):
+        size, _, flags = struct.unpack_from("<III", foot, len(APE) + 4)
+        size += APE_HEAD if flags >> 31 else 0
+        start -= size if APE_HEAD <= size <= start else 0
+    if start < end:
+        yield Piece(b"", start, end - start)
 
 
 def _chunks(file: BinaryIO, kind: str, ratio: float) -> Iterator[Piece]:

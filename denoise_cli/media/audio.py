@@ -79,7 +79,8 @@ class AudioSource:
             rate=reader.rate,
             length=self.length,
         )
-        self.tags = {name: text for name, text in reader.tags.items() if name != "software"}  # who wrote it: not us
+        # Who wrote it was not us; and libsndfile takes none that is empty.
+        self.tags = {name: text for name, text in reader.tags.items() if name != "software" and text}
         self.header = Header(
             kind="audio",
             channels=reader.channels,
@@ -95,7 +96,8 @@ class AudioSource:
         if frames > self._limits.hours * 3600 * self.header.rate:  # type: ignore[operator]
             hours = frames / 3600 / self.header.rate  # type: ignore[operator]
             hint = "; --max-hours allows more" if self._limits.adjustable else ""
-            raise InputError(f"{hours:,.1f} hours are more than the limit of {self._limits.hours:g}{hint}")
+            said = f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}"
+            raise InputError(f"{said} hours are more than the limit of {self._limits.hours:g}{hint}")
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (C, n, 1) float32 blocks, all of BLOCK frames but the last; integer samples are in [-1, 1)."""

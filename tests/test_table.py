@@ -116,8 +116,8 @@ def test_delimiters_names_and_missing_values(tmp_path, text, names, numbers):
         (b"a,b\n", "holds no rows below its names"),
         (b"a,b\nx,y\n", "no column of numbers"),
         (b"a,b\n1,2\n3\n", "row 3 has 1 cells, the first row has 2"),
-        (b"a,b\n1,inf\n", 'column "b", row 1: inf is not finite'),
-        (b"a\n1e39\n", 'column "a", row 1: 1e.39 is beyond'),
+        (b"a,b\n1,inf\n", 'column "b": inf in row 2 is not finite'),
+        (b"a\n1e39\n", 'column "a": 1e.39 in row 2 is beyond'),
         (b"a,b\n1,\xff\n", "not text in UTF-8"),
         (b"1,5;2,3\n2,5;3,1\n", "decimal commas"),
         (b"n;x\na;1,5\nb;2\n\nc;\n", "decimal commas"),
@@ -149,6 +149,37 @@ def test_a_model_finds_its_columns_by_their_names(tmp_path):
     text = written(tmp_path / "b.csv", b"a,b\n1,2\nx,3\n")
     with pytest.raises(InputError, match='column "a": "x" in row 3 is not a number'):
         opened(text, Layout(columns=("a", "b"), count=2))
+
+
+def test_columns_without_names_are_not_guessed_beside_one_that_holds_nothing(tmp_path):
+    path = written(tmp_path / "a.csv", b"1,20,,40,x\n2,21,,41,y\n")
+    with pytest.raises(InputError, match="has no names, and no value in column 3"):
+        opened(path, Layout(columns=("temp", "hum", "count"), count=3))
+    full = written(tmp_path / "b.csv", b"20,,40\n21,,41\n")
+    with closing(opened(full, Layout(columns=("temp", "hum", "count"), count=3))) as source:
+        assert source.columns == [0, 1, 2]
+
+
+def test_names_that_a_model_takes_are_names_above_whatever_stands_below(tmp_path):
+    path = written(tmp_path / "a.csv", b"time,a,b,label\nnow,,,x\nthen,,,y\n")
+    with closing(opened(path, Layout(columns=("a", "b"), count=2))) as source:
+        assert (source.names, source.header.length) == (["a", "b"], 2)
+
+
+def test_a_column_of_numbers_with_a_few_words_in_it_is_named(tmp_path):
+    path = written(tmp_path / "a.csv", b"a,b,c\n" + b"1,2,x\n" * 10 + b"1,bad,x\n" + b"1,2,3\n" * 2)
+    with closing(opened(path)) as source:
+        assert source.names == ["a"]
+        assert source.doubtful() == ['column "b": "bad" in row 12 is not a number; so it is taken for text']
+
+
+@pytest.mark.parametrize("token", ["None", "#N/A", "<NA>", "?", "NULL"])
+def test_what_other_programs_write_for_a_missing_value_is_one(tmp_path, token):
+    path = written(tmp_path / "a.csv", f"a,b\n1,2\n{token},3\n".encode())
+    with closing(opened(path)) as source:
+        (x,) = source.blocks()
+    assert np.isnan(x[0, 1, 0])
+    assert through(path) == path.read_bytes()
 
 
 def test_a_model_finds_its_columns_where_every_value_is_missing(tmp_path):

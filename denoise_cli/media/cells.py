@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MISSING = frozenset({"", "nan", "na", "n/a", "null"})  # in any case
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "#n/a", "<na>", "?"})  # in any case
 PLAIN_DECIMALS = 6  # beyond them the shortest number that reads back is written
 
 
@@ -19,6 +19,7 @@ class Column:
     missing: int = 0
     text: str | None = None  # the first cell that is no number, ...
     text_row: int = 0  # ... and its row, counted from 1 as an editor does
+    texts: int = 0  # how many such cells
     decimals: int = 0
     scientific: bool = False
     token: str | None = None  # how the first missing value was written
@@ -27,6 +28,7 @@ class Column:
         try:
             value = number(cell)
         except ValueError:
+            self.texts += 1
             if self.text is None:
                 self.text, self.text_row = cell, row
             return

@@ -33,6 +33,7 @@ LONGEST_LINE = 1 << 22  # characters
 CELLS = 1 << 18  # of a chunk, about: 20 MB as text
 CHUNK_ROWS = 1 << 14
 BOM = b"\xef\xbb\xbf"
+STRAYS = 0.1  # of the cells of a column, at most, that hold text, before it is meant to hold text
 COUNTED = 10  # columns; the numbers of so many are their names, whatever stands below
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?(e[+-]?\d+)?\s*", re.IGNORECASE)  # 1,5;2,3: two numbers, not three
 
@@ -53,7 +54,8 @@ class Rows:
 class Delimited:
     """A delimited file, opened for any number of passes."""
 
-    def __init__(self, file: BinaryIO, kind: Tabular):
+    def __init__(self, file: BinaryIO, kind: Tabular, expected: Sequence[str] = ()):
+        """`expected` are names that a first row of names will hold."""
         self._file, self._series = file, kind == "series"
         self.bom = _head(file, 3) == BOM
         self.delimiter, self.newline = self._sniff()
@@ -84,6 +86,8 @@ class Delimited:
         self.named = self.named or (self.rows > 0 and _counted(first, columns))
         if not any(c.numbers or c.text for c in columns):  # every value is missing, or there is none
             self.named = all(is_text(cell) for cell in first)
+        if any(expected) and {printable(cell.strip()) for cell in first}.issuperset(expected):
+            self.named = True
         if not self.named:
             self.rows, self.gaps = self.rows + 1 + below * self._series, self.gaps + below * self._series
             for column, cell in zip(columns, first, strict=True):
@@ -95,7 +99,17 @@ class Delimited:
         self.columns = columns
         # A column without a name beside others that have one is the index that pandas writes.
         self.numeric = [c.numbers > 0 and not c.text and (not self.named or bool(n)) for c, n in self._both()]
+        self.empty = [c.numbers == 0 and c.text is None for c in columns]
+        self.above = self.top + self.named
         self.format = "csv"
+
+    def doubtful(self) -> list[str]:
+        """A line on every column that holds numbers but for a few cells, and so counts as text."""
+        return [
+            f"{_called(name, index)}: {_told(column)}; so it is taken for text"
+            for index, (column, name) in enumerate(self._both())
+            if 0 < column.texts <= STRAYS * column.numbers
+        ]
 
     def _both(self) -> Iterator[tuple[Column, str]]:
         return zip(self.columns, self.names, strict=True)
@@ -104,8 +118,7 @@ class Delimited:
         """Raise InputError where a column that is asked for is not one of numbers."""
         column, name = self.columns[index], self.names[index]
         if column.text is not None:
-            shown = printable(column.text)[:40]
-            raise InputError(f'column "{name or index + 1}": "{shown}" in row {column.text_row} is not a number')
+            raise InputError(f"{_called(name, index)}: {_told(column)}")
 
     def missing(self, columns: Sequence[int]) -> int | None:
         return sum(self.columns[c].missing for c in columns)
@@ -212,6 +225,14 @@ class DelimitedWriter:
         """Let go of the target's file, which is not ours to close."""
         with suppress(ValueError, OSError):
             self._text.detach()
+
+
+def _called(name: str, index: int) -> str:
+    return f'column "{name or index + 1}"'
+
+
+def _told(column: Column) -> str:
+    return f'"{printable(column.text or "")[:40]}" in row {column.text_row} is not a number'
 
 
 def _values(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> np.ndarray:

@@ -31,7 +31,7 @@ STEP = (1980, 1, 1, 0, 0, 0)  # a date for members of a .npz, so that the same a
 class Matrix:
     """A .npy file of one or two axes, as rows and columns."""
 
-    gaps = 0
+    gaps = above = 0
 
     def __init__(self, file: BinaryIO, kind: Tabular):
         self._file = file
@@ -54,11 +54,14 @@ class Matrix:
         if present < self.rows * count * dtype.itemsize:
             raise InputError(f"cut short: {present:,} of {self.rows * count * dtype.itemsize:,} bytes are there")
         self.named, self.names = False, [""] * count
-        self.numeric = [True] * count
+        self.numeric, self.empty = [True] * count, [False] * count
         self.format = "npy"
 
     def check(self, index: int) -> None:
         """Every column is one of numbers."""
+
+    def doubtful(self) -> list[str]:
+        return []
 
     def missing(self, columns: Sequence[int]) -> int | None:
         """Not known before the data are read, but for integers, which cannot be missing."""

@@ -20,7 +20,7 @@ MEND = 'run: pip install "denoise-cli[tables]"'
 class Parquet:
     """A Parquet file, opened for any number of passes."""
 
-    gaps = 0
+    gaps = above = 0
 
     def __init__(self, file: BinaryIO):
         try:
@@ -45,11 +45,15 @@ class Parquet:
             (types.is_integer(t) or types.is_floating(t)) and not name.startswith("__index_level_")
             for name, t in zip(self.schema.names, self.schema.types, strict=True)
         ]
+        self.empty = [False] * len(self.names)
         self.format = "parquet"
 
     def check(self, index: int) -> None:
         if not self.numeric[index]:
             raise InputError(f'column "{self.names[index]}" holds {self.schema.types[index]}, not numbers')
+
+    def doubtful(self) -> list[str]:
+        return []
 
     def missing(self, columns: Sequence[int]) -> int | None:
         return None

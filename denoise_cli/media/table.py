@@ -50,9 +50,12 @@ class Reader(Protocol):
     named: bool
     names: list[str]  # of all columns; "" where there are none
     numeric: list[bool]  # which of them are numbers
+    empty: list[bool]  # in which of them every value is missing
+    above: int  # rows before the first one, as an editor counts them: names
     gaps: int  # rows of which nothing is known, and that come back so
 
     def check(self, index: int) -> None: ...
+    def doubtful(self) -> list[str]: ...
     def missing(self, columns: Sequence[int]) -> int | None: ...
     def chunks(self, columns: Sequence[int]) -> Iterator[tuple[Any, np.ndarray]]: ...
     def writer(self, target: Target, columns: Sequence[int]) -> Writer: ...
@@ -101,7 +104,8 @@ class TableSource:
                     i, j = np.argwhere(np.isinf(block))[0]
                     what = "is not finite" if np.isinf(values[i, j]) else "is beyond what float32 holds"
                     label = self.names[j] or self.columns[j] + 1
-                    raise InputError(f'column "{label}", row {row + i + 1}: {values[i, j]:g} {what}')
+                    place = self._reader.above + row + i + 1
+                    raise InputError(f'column "{label}": {values[i, j]:g} in row {place} {what}')
                 if self._kept is not None:
                     self._kept.append((raw, block))
                 row += len(block)
@@ -111,6 +115,10 @@ class TableSource:
             raise InputError(
                 f"{self.name}: damaged or changed: {row:,} of {self._reader.rows:,} rows could be read"
             )
+
+    def doubtful(self) -> list[str]:
+        """A line on every column that holds numbers but for a few cells, and so is not among `columns`."""
+        return self._reader.doubtful()
 
     def has_missing(self) -> bool:
         """Whether a value is missing that a sink would write; reads the file once where its reader cannot tell."""
@@ -237,7 +245,7 @@ def _open(file: BinaryIO, layout: Layout, suffix: str) -> Reader:
         return parquet.Parquet(file)
     if suffix in BINARY:
         raise InputError(f"not a {suffix} file: it does not begin as one")
-    return Delimited(file, layout.kind)
+    return Delimited(file, layout.kind, layout.columns)
 
 
 def _columns(reader: Reader, layout: Layout) -> list[int]:
@@ -259,6 +267,9 @@ def _columns(reader: Reader, layout: Layout) -> list[int]:
         found = list(range(layout.count))  # one that is all missing may be meant, too
         for c in found:
             reader.check(c)
+    elif layout.count is not None and not reader.named and any(reader.empty):
+        empty = reader.empty.index(True) + 1
+        raise InputError(f"has no names, and no value in column {empty}: which columns the model takes is not told")
     if not found:
         raise InputError("has no column of numbers")
     if layout.count is not None and len(found) != layout.count:

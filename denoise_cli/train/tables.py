@@ -159,7 +159,9 @@ class Tables:
                     room -= 4 * source.header.channels * (source.header.length or 0)
                     if room < 0:
                         raise TrainingError(f"{root}: more than {BUDGET >> 30} GiB of values; train on fewer files")
-                    self.names = self.names or tuple(source.names)
+                    if self.names is None:
+                        self.names = tuple(source.names)
+                        self._notes += source.doubtful()
                     data.append(np.concatenate([block[:, :, 0] for block in source.blocks()], axis=1))
             except (UnavailableError, TrainingError):
                 raise

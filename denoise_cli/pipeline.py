@@ -31,6 +31,7 @@ class Result:
     noise_after: float | None = None
     residual: float | None = None  # rms of what was taken away
     model: str = ""  # by name; "": none
+    clipped: float | None = None  # share of the samples of a recording that lay beyond full scale, and were cut
     filled: int | None = None  # missing values of a table that were replaced
     score: float | None = None  # mean squared difference of input and output, where anomalies are flagged
     anomaly: bool | None = None  # whether that is above the model's threshold
@@ -137,6 +138,7 @@ def _one(
                 kind=header.kind,
                 size=size,
                 duration=size / header.rate if header.rate else None,
+                clipped=getattr(sink, "clipped", None),
             )
     except (Stopped, NoSpaceError, UnavailableError, UsageError, BrokenPipeError):
         raise

@@ -42,6 +42,7 @@ def _row(result: Result) -> dict[str, Any]:
         "noise_before": rounded(result.noise_before, 2),
         "noise_after": rounded(result.noise_after, 2),
         "residual": rounded(result.residual, 3),
+        "clipped": rounded(result.clipped, 6),
         "filled": result.filled,
         "score": None if result.score is None else float(f"{result.score:.6g}"),
         "anomaly": result.anomaly,

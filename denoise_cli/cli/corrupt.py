@@ -137,7 +137,7 @@ def corrupt(
     began = time.perf_counter()
     results = listing.follow(
         noising.run(todo, chain, seed=seed, hands=workers, floating=not clip, limits=limits, layout=layout),
-        len(todo), quiet, verbose,
+        len(todo), quiet, verbose, unclipped="--no-clip",
     )  # fmt: skip
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), time.perf_counter() - began)

@@ -144,8 +144,14 @@ def nothing(found: files.Found, skipped: Sequence[files.Job], what: str) -> str:
     return "" if found.missing else f"no {what} found"  # what is missing has been named
 
 
-def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) -> list[Result]:
-    """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose)."""
+CUT = 1e-3  # of the samples of a recording, at least, before it is said that they were cut
+
+
+def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool, *, unclipped: str) -> list[Result]:
+    """Drive a run to its end behind a bar; one line for each failure (and each file, if verbose).
+
+    `unclipped` is the option that keeps recordings from being cut at full scale.
+    """
     done: list[Result] = []
     pixels, duration, rows = 0, 0.0, 0  # so far
     bars = screen.bar(total, f"/{total} files", quiet=quiet)
@@ -157,6 +163,10 @@ def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool) ->
                 bar.say(result.error if result.error.startswith(name) else f"{name}: {result.error}")
             elif verbose:
                 bar.say(f"{name}: {_detail(result)}")
+            if (result.clipped or 0) >= CUT and not quiet:
+                bar.say(
+                    f"{name}: {result.clipped:.1%} of the samples are cut at full scale; {unclipped} keeps them"
+                )
             if result.anomaly and not quiet:
                 bar.say(f"{name}: anomalous, score {result.score:.4g}")
             more = totals([result])

@@ -220,7 +220,7 @@ def run(
     stream = denoise.run(todo, models.choice, settings, written, limits, holes, quality)
     if compare is not None:
         stream = _compared(stream, sheets, limits)
-    results = undrawn + listing.follow(stream, len(todo), quiet, verbose)
+    results = undrawn + listing.follow(stream, len(todo), quiet, verbose, unclipped="--clip rescale")
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
 

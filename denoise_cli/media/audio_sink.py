@@ -41,6 +41,7 @@ class AudioSink:
         self._dither = np.random.default_rng(DITHER_SEED) if coarser else None
         self._received = self._written = 0  # frames, before and after resampling
         self._peak = 0.0
+        self._over = 0  # samples beyond full scale, which are cut
         self._spool: BinaryIO | None = None
         self._resampler: Resampler | None = None
         if plan.rate != stored.rate:
@@ -64,6 +65,11 @@ class AudioSink:
             for start in range(0, len(frames), step):
                 part = np.ascontiguousarray(frames[start : start + step], np.float32)
                 self._take(self._resampler.push(part) if self._resampler else part)
+
+    @property
+    def clipped(self) -> float:
+        """Share of the samples that lay beyond full scale, and were cut."""
+        return self._over / max(1, self._written * self._source.stored.channels)
 
     def commit(self) -> None:
         with writing(self._target, sndfile.reason):
@@ -126,7 +132,9 @@ class AudioSink:
     def _put(self, frames: np.ndarray) -> None:
         if self._plan.subtype in FLOATING:
             self._writer.write(frames)
-        elif self._plan.subtype in LOSSY:
+            return
+        self._over += int((np.abs(frames) > 1).sum())
+        if self._plan.subtype in LOSSY:
             self._writer.write(frames.clip(-1, 1))
         else:
             self._writer.write(to_levels(frames, int(self._bits), self._dither))

@@ -38,6 +38,23 @@ def test_a_recording_that_tells_no_length_is_compared_by_a_later_run_too(command
     assert (done.code, (tmp_path / "cmp" / "a.mp3.compare.png").exists()) == (0, True), done.err
 
 
+def test_what_is_cut_at_full_scale_is_told(command, voice_model, tmp_path):
+    loud = write(tmp_path / "a.wav", np.clip(8 * sound(), -1.5, 1.5), subtype="FLOAT")
+    line = ("run", loud, "-m", voice_model, "--bit-depth", 16, "--strength", 0, "-o")
+    done = command(*line, tmp_path / "b.wav", "--report", tmp_path / "r.json")
+    (row,) = json.loads((tmp_path / "r.json").read_text())["results"]
+    cut = np.mean(np.abs(soundfile.read(loud)[0]) > 1)
+    assert 0.1 < cut < 0.9
+    assert row["clipped"] == pytest.approx(cut, abs=2e-6)
+    assert f"a.wav: {cut:.1%} of the samples are cut at full scale; --clip rescale keeps them" in done.err
+    done = command(*line, tmp_path / "c.wav", "--clip", "rescale")
+    assert (done.code, "cut at full scale" in done.err) == (0, False)
+    assert "cut at full scale" not in command("run", loud, "-m", voice_model, "-o", tmp_path / "d.wav").err
+    assert "cut at full scale" not in command(*line, tmp_path / "e.wav", "-q").err
+    done = command("corrupt", write(tmp_path / "f.wav"), "--std", 0.9)
+    assert "of the samples are cut at full scale; --no-clip keeps them" in done.err
+
+
 def test_recordings_of_another_rate_are_not_compared(command, voice_model, tmp_path):
     source = write(tmp_path / "a.wav")
     done = command("run", source, "-m", voice_model, "--sample-rate", 8000, "--compare", tmp_path / "sheets")

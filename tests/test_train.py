@@ -535,6 +535,7 @@ def train_on(folder, output, options, val=None, channels=None, **more):
         ({}, {"device": "cpu:foo"}, 'unknown device "cpu:foo"; choose from auto'),
         ({}, {"device": "cuda:"}, 'unknown device "cuda:"; choose from auto'),
         ({}, {"val": Path("absent")}, "no such file or folder"),
+        ({}, {"val": "all"}, "holds all pictures of .*, and none is left to train on"),
         ({}, {"resume": True, "overwrite": True}, "one of them"),
         (
             {"net": {**TINY, "noise_map": True}, "noise": "(gaussian+jpeg)|gaussian"},
@@ -550,6 +551,7 @@ def train_on(folder, output, options, val=None, channels=None, **more):
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, changed, more, message):
+    more = more | ({"val": folder} if more.get("val") == "all" else {})
     with pytest.raises(UsageError, match=message):
         train_on(folder, tmp_path / "m.onnx", replace(OPTIONS, **changed), **more)
     assert not list(tmp_path.glob("m.*"))

@@ -89,7 +89,10 @@ def split(
         if not inside:
             raise UsageError(f"--val {val}: no {what} in it")
         taken = {path.resolve() for path in inside}
-        return [path for path in everything if path.resolve() not in taken], inside
+        rest = [path for path in everything if path.resolve() not in taken]
+        if not rest:
+            raise UsageError(f"--val {val}: holds all {what} of {clean}, and none is left to train on")
+        return rest, inside
     held = held_out(everything)
     return [path for path in everything if path not in set(held)], held
 

@@ -162,7 +162,7 @@ RECIPES: dict[str, Recipe] = {
     "speech-deep": Recipe(
         "the larger net in models/speech.onnx: 83 minutes on two cores, then 247 on one; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "loss": "spectral", "optimiser": "muon", "batch_size": 4,
-         "patch": 65536, "amp": True},
+         "patch": 65536, "amp": True, "keep": 0.0},
         # As it was run: the third stage in float, and only from there on voices made brighter (mixing.py); the
         # last one on a processor with bfloat16, where it had four times as many steps.
         ({"max_time": "41m", "lr": 7e-3, "seed": 1}, {"max_time": "42m", "lr": 5e-3, "seed": 3},
@@ -170,19 +170,21 @@ RECIPES: dict[str, Recipe] = {
          {"max_time": "115m", "lr": 5e-3, "loss": "perceptual", "seed": 9}),
     ),
     "speech-fast": Recipe(
-        "models/speech-fast.onnx: a third of the cost; 500 minutes on one core; give it --noise-dir",
+        "models/speech-fast.onnx: a third of the cost; 520 minutes on one core; give it --noise-dir",
         {"kind": "audio", "arch": "band-mixer", "optimiser": "muon", "batch_size": 4, "patch": 65536,
          "net": ["channels=32", "mixed=32", "stem=12", "dilations=1,2,4,8,16,32"]},
-        ({"max_time": "70m", "lr": 7e-3, "loss": "spectral", "seed": 1},
-         {"max_time": "100m", "lr": 6e-3, "loss": "perceptual", "seed": 2},
+        ({"max_time": "70m", "lr": 7e-3, "loss": "spectral", "seed": 1, "keep": 0.0},
+         {"max_time": "100m", "lr": 6e-3, "loss": "perceptual", "seed": 2, "keep": 0.0},
          # As it was run: only from here on voices made brighter (mixing.py). The two after that with --amp, on a
          # processor with bfloat16.
-         {"max_time": "21m", "lr": 3e-3, "loss": "perceptual", "seed": 7},
-         {"max_time": "57m", "lr": 5e-3, "loss": "perceptual", "seed": 10},
-         {"max_time": "20m", "lr": 2.5e-3, "loss": "perceptual", "seed": 12},
-         {"max_time": "112m", "lr": 5e-3, "loss": "perceptual", "seed": 14},
+         {"max_time": "21m", "lr": 3e-3, "loss": "perceptual", "seed": 7, "keep": 0.0},
+         {"max_time": "57m", "lr": 5e-3, "loss": "perceptual", "seed": 10, "keep": 0.0},
+         {"max_time": "20m", "lr": 2.5e-3, "loss": "perceptual", "seed": 12, "keep": 0.0},
+         {"max_time": "112m", "lr": 5e-3, "loss": "perceptual", "seed": 14, "keep": 0.0},
          # In float, with music in the folder of the noise. What speech holds had come before.
-         {"max_time": "118m", "lr": 2e-3, "loss": "perceptual", "seed": 34}),
+         {"max_time": "118m", "lr": 2e-3, "loss": "perceptual", "seed": 34, "keep": 0.0},
+         # The same with the noise and the loss that the last stage of speech has.
+         {"max_time": "19m", "lr": 1.5e-3, "loss": "perceptual", "seed": 37, "keep": 0.5}),
     ),
 }  # fmt: skip
 

@@ -271,7 +271,7 @@ def test_a_recipe_may_begin_with_the_model_of_another(tmp_path, monkeypatch, cap
     net = ["window=64", "stem=4", "channels=8", "mixed=4", "dilations=1,2"]
     one = recipes.Recipe("one", {**brief, "arch": "band-mixer", "net": net, "steps": 2, "seed": 9})
     monkeypatch.setitem(recipes.RECIPES, "one", one)
-    onward = recipes.Recipe("onward", {**brief, "steps": 3, "seed": 1}, begins_with="one")
+    onward = recipes.Recipe("onward", {**brief, "steps": 3, "seed": 1, "keep": 0.25, "ema": 0.5}, begins_with="one")
     monkeypatch.setitem(recipes.RECIPES, "onward", onward)
     out, first = tmp_path / "m.onnx", tmp_path / "m.one.onnx"
     line = ["train", tmp_path / "clean", "-o", out, "--recipe", "onward", "--threads", 1, "-q"]
@@ -280,6 +280,7 @@ def test_a_recipe_may_begin_with_the_model_of_another(tmp_path, monkeypatch, cap
     assert [(c.training["recipe"], c.training["steps"], c.training["seed"]) for c in cards] == [
         ("one", 2, 9), ("onward", 3, 1)
     ]  # fmt: skip
+    assert [(c.training["ema"], c.training.get("keep", 0)) for c in cards] == [(0.999, 0), (0.5, 0.25)]
     assert cards[0].net == cards[1].net
     assert ModelFile.read(first).fingerprint != ModelFile.read(out).fingerprint
 

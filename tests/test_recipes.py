@@ -49,8 +49,9 @@ def test_a_recipe_names_options_of_train_and_values_that_it_takes(name):
         options = {
             key: value
             for key, value in stage.items()
-            if key not in ("kind", "noise", "max_time", "channels", "precision")
+            if key not in ("kind", "noise", "max_time", "channels", "precision", "keep")
         }
+        assert 0 <= stage.get("keep", 0) < 1
         noise = "+".join(stage.get("noise", []))
         if parts := recipes.find(name).average_of:  # trainings of their own
             assert stage == {"kind": recipes.stages(parts[0])[-1]["kind"]}

@@ -87,10 +87,12 @@ def _trained(context: typer.Context, train: Callable[..., None], values: Mapping
     parts = _parts(context, values["output"], values["recipe"])
     if parts:
         _clear(context, values)
+    own = _unsaid(context, recipes.stages(values["recipe"])[-1]) if parts else {}  # which no part is to inherit
+    plain = {option.name: option.default for option in context.command.params if option.name in own} if own else {}
     for part, path in parts.items():
         if not (values["resume"] and path.exists()):
             options = _unsaid(context, recipes.stages(part)[-1])
-            train(**{**values, **options, "recipe": part, "output": path})
+            train(**{**values, **plain, **options, "recipe": part, "output": path})
     return list(parts.values())
 
 

@@ -87,13 +87,19 @@ def _trained(context: typer.Context, train: Callable[..., None], values: Mapping
     parts = _parts(context, values["output"], values["recipe"])
     if parts:
         _clear(context, values)
-    own = _unsaid(context, recipes.stages(values["recipe"])[-1]) if parts else {}  # which no part is to inherit
-    plain = {option.name: option.default for option in context.command.params if option.name in own} if own else {}
     for part, path in parts.items():
         if not (values["resume"] and path.exists()):
-            options = _unsaid(context, recipes.stages(part)[-1])
-            train(**{**values, **plain, **options, "recipe": part, "output": path})
+            options = {**_defaults(context, values["recipe"]), **_unsaid(context, recipes.stages(part)[-1])}
+            train(**{**values, **options, "recipe": part, "output": path})
     return list(parts.values())
+
+
+def _defaults(context: typer.Context, name: str) -> dict[str, Any]:
+    """The command's own values of what a recipe names: the recipes that it is made of are not to inherit these."""
+    from denoise_cli import recipes
+
+    named = _unsaid(context, recipes.stages(name)[-1])
+    return {option.name: option.default for option in context.command.params if option.name in named}
 
 
 def _unsaid(context: typer.Context, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Result:
     residual: float | None = None  # rms of what was taken away
     model: str = ""  # by name; "": none
     clipped: float | None = None  # share of the samples of a recording that lay beyond full scale, and were cut
+    left: tuple[str, ...] = ()  # what the output's format did not take along of the input, by name
     filled: int | None = None  # missing values of a table that were replaced
     score: float | None = None  # mean squared difference of input and output, where anomalies are flagged
     anomaly: bool | None = None  # whether that is above the model's threshold
@@ -139,6 +140,7 @@ def _one(
                 size=size,
                 duration=size / header.rate if header.rate else None,
                 clipped=getattr(sink, "clipped", None),
+                left=tuple(getattr(sink, "left", ())),
             )
     except (Stopped, NoSpaceError, UnavailableError, UsageError, BrokenPipeError):
         raise

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from denoise_cli.errors import UsageError
+from denoise_cli.errors import UsageError, printable
 from denoise_cli.media.files import Job, Replacing
 from denoise_cli.media.layout import TABULAR
 from denoise_cli.pipeline import Result
@@ -43,6 +43,7 @@ def _row(result: Result) -> dict[str, Any]:
         "noise_after": rounded(result.noise_after, 2),
         "residual": rounded(result.residual, 3),
         "clipped": rounded(result.clipped, 6),
+        "left_behind": printable(", ".join(result.left)) or None,
         "filled": result.filled,
         "score": None if result.score is None else float(f"{result.score:.6g}"),
         "anomaly": result.anomaly,

@@ -167,6 +167,8 @@ def follow(results: Iterator[Result], total: int, quiet: bool, verbose: bool, *,
                 bar.say(
                     f"{name}: {result.clipped:.1%} of the samples are cut at full scale; {unclipped} keeps them"
                 )
+            if result.left and not quiet:
+                bar.say(f"{name}: left behind: {files.printable(', '.join(result.left))}")
             if result.anomaly and not quiet:
                 bar.say(f"{name}: anomalous, score {result.score:.4g}")
             more = totals([result])

@@ -10,6 +10,7 @@ mpf.py      pictures behind the first one of a JPEG
 audio.py    recordings read, audio_sink.py: written   containers.py  what recordings can be
 sndfile.py  libsndfile, set up once                   chunks.py      headers that lie about their length
 ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples
+left.py         what does not, by name
 speakers.py     for which each channel of a WAV is
 table.py    tables and series, which layout.py describes; delimited.py, cells.py, matrices.py, parquet.py read them
 course.py   how columns run                           arrays.py, npy.py  stacks of small pictures

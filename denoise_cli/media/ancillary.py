@@ -79,7 +79,7 @@ class Kept:
 
 def find(source: BinaryIO, format: str, ratio: float) -> Kept:
     """Look for what is to go along into a file of this format, at `ratio` times the rate of the source."""
-    kind = "wav" if format == "rf64" else format
+    kind = family(format)
     if kind == "flac":
         found = _blocks(source, ratio)
     elif kind == "mp3":
@@ -87,6 +87,11 @@ def find(source: BinaryIO, format: str, ratio: float) -> Kept:
     else:
         found = _chunks(source, kind, ratio) if kind in CODING else iter(())
     return Kept(source, tuple(found), kind)
+
+
+def family(format: str) -> str:
+    """The format whose chunks it has: an RF64 is a WAV with room for sizes of 64 bits."""
+    return "wav" if format == "rf64" else format
 
 
 def _tail(file: BinaryIO) -> Iterator[Piece]:

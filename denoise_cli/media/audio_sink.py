@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from denoise_cli.errors import OutputError
-from denoise_cli.media import ancillary, containers, mp3, ogg, sndfile, speakers
+from denoise_cli.media import ancillary, containers, left, mp3, ogg, sndfile, speakers
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.containers import BITS, CONTAINERS, FLOATING, LOSSY, AudioOptions
 from denoise_cli.media.levels import check, to_levels
@@ -49,9 +49,13 @@ class AudioSink:
 
             self._resampler = Resampler(stored.rate, plan.rate, stored.channels)
         with writing(target, sndfile.reason):
-            same = plan.format == stored.format
+            self._same = same = ancillary.family(plan.format) == ancillary.family(stored.format)
             ratio = plan.rate / stored.rate
             self._kept = ancillary.find(source.file, plan.format, ratio) if same else ancillary.Kept(source.file)
+            self.left = left.of_recording(
+                source.file, source.tags, stored.format, plan.format,
+                ratio=ratio, tagged=CONTAINERS[plan.format].tags,
+            )  # fmt: skip
             self._comments = ogg.comments(source.file) if same and plan.major == "OGG" else None
             self._writer = self._open()
             if options.clip == "rescale":
@@ -97,7 +101,7 @@ class AudioSink:
 
     def _open(self) -> sndfile.Writer:
         plan, source = self._plan, self._source
-        container, same = CONTAINERS[plan.format], plan.format == source.stored.format
+        container, same = CONTAINERS[plan.format], self._same
         tags, room = source.tags if container.tags else {}, 0
         if plan.format == "mp3":
             start = mp3.tag(source.file) if same else mp3.written(source.tags)

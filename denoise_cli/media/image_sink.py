@@ -14,7 +14,7 @@ import numpy as np
 
 from denoise_cli import memory
 from denoise_cli.errors import OutputError
-from denoise_cli.media import heads, mpf, tiff, tiff_tags, vips
+from denoise_cli.media import heads, left, mpf, tiff, tiff_tags, vips
 from denoise_cli.media.beside import Target, writing
 from denoise_cli.media.formats import CODECS, Traits, fit
 from denoise_cli.media.samples import DEPTHS, Depth, to_rows
@@ -54,6 +54,7 @@ class ImageSink:
         wanted = source.traits.bits if depth is None else 32 if depth == "float" else depth
         bits = fit(name, replace(source.traits, bits=wanted))
         self._traits = replace(source.traits, format=name, bits=bits, quality=quality)
+        self.left = left.of_picture(source.fields, source.traits.format, name, source.traits.frames)
         self._depth = DEPTHS[bits]
         self._height = source.traits.height * source.traits.frames
         self._written = 0  # rows

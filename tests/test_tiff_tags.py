@@ -211,7 +211,7 @@ def test_from_any_form_into_any_other(old: tuple[str, bool], new: tuple[str, boo
 
 def test_how_samples_are_stored_is_not_carried(tmp_path: Path) -> None:
     stored: Tags = {
-        **{254: (LONG, (1,)), 266: (SHORT, (1,)), 280: (SHORT, (0, 0, 0)), 281: (SHORT, (9, 9, 9))},
+        **{254: (LONG, (2,)), 266: (SHORT, (1,)), 280: (SHORT, (0, 0, 0)), 281: (SHORT, (9, 9, 9))},
         **{330: (LONG, (8,)), 340: (SHORT, (0, 0, 0)), 341: (SHORT, (9, 9, 9)), 532: (RATIONAL, (0, 1) * 6)},
         37724: (UNDEFINED, (b"8", b"B", b"I", b"M")),
         65010: (IFD, (8,)),

@@ -10,7 +10,7 @@ mpf.py      pictures behind the first one of a JPEG
 audio.py    recordings read, audio_sink.py: written   containers.py  what recordings can be
 sndfile.py  libsndfile, set up once                   chunks.py      headers that lie about their length
 ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples
-left.py         what does not, by name
+left.py         what does not, by name                foreign.py     what is not read, by name
 speakers.py     for which each channel of a WAV is
 table.py    tables and series, which layout.py describes; delimited.py, cells.py, matrices.py, parquet.py read them
 course.py   how columns run                           arrays.py, npy.py  stacks of small pictures
@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from denoise_cli.errors import InputError, OutputError, printable
-from denoise_cli.media import containers, formats
+from denoise_cli.media import containers, foreign, formats
 from denoise_cli.media.containers import AUDIO_SUFFIXES, AudioOptions
 from denoise_cli.media.files import Job, Replacing, Stdout, open_input
+from denoise_cli.media.foreign import HEAD as HEAD
 from denoise_cli.media.formats import IMAGE_SUFFIXES
 from denoise_cli.media.layout import TABLE_SUFFIXES as TABLE_SUFFIXES
 from denoise_cli.media.layout import TABULAR, Layout, is_table
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from denoise_cli.signal import Kind
 
 SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES  # what is taken from folders, but where a model is for tables
-HEAD = 512  # bytes by which a format is told
 
 
 def kind_of(path: Path) -> Kind:
@@ -74,8 +74,8 @@ def open_source(
     file.close()
     if not start:
         raise InputError(f"{name}: the file is empty")
-    known = ", ".join((*formats.CODECS, *containers.CONTAINERS))
-    raise InputError(f"{name}: not a picture and not a recording in a format that we read; they are {known}")
+    known = (*formats.CODECS, *containers.CONTAINERS)
+    raise InputError(f"{name}: {foreign.refusal(start, 'a picture and not a recording', known)}")
 
 
 def open_sink(

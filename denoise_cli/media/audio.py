@@ -22,7 +22,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from denoise_cli.errors import InputError, printable
-from denoise_cli.media import containers, mp3, ogg, sndfile
+from denoise_cli.media import containers, foreign, mp3, ogg, sndfile
 from denoise_cli.media.audio_sink import BLOCK, AudioSink
 from denoise_cli.media.beside import Target, open_input
 from denoise_cli.media.chunks import Head, honest
@@ -184,12 +184,17 @@ def reading(name: str) -> Iterator[None]:
 
 def _start(file: BinaryIO) -> str:
     file.seek(0)
-    start = file.read(512)
+    start = file.read(foreign.HEAD)
     if not start:
         raise InputError("the file is empty")
     format = containers.detect(start)
     if format is None:
-        raise InputError(f"not a recording in a format that we read; they are {', '.join(CONTAINERS)}")
+        raise InputError(foreign.refusal(start, "a recording", CONTAINERS))
+    reason = (
+        foreign.in_ogg(start) if format in ("ogg", "opus") else foreign.in_wav(file) if format != "mp3" else None
+    )
+    if reason is not None:
+        raise InputError(reason)
     return format
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError, printable
-from denoise_cli.media import probe, tiff, vips
+from denoise_cli.media import foreign, probe, tiff, vips
 from denoise_cli.media.beside import Target, open_input
 from denoise_cli.media.formats import CODECS, Traits, detect
 from denoise_cli.media.image_sink import ImageSink
@@ -245,10 +245,10 @@ def reading(name: str, *, named: bool = True) -> Iterator[None]:
 
 
 def _format(file: BinaryIO) -> str:
-    start = probe.head(file, 64)
+    start = probe.head(file, foreign.HEAD)
     if not start:
         raise InputError("the file is empty")
     format = detect(start)
     if format is None:
-        raise InputError(f"not a picture in a format that we read; they are {', '.join(CODECS)}")
+        raise InputError(foreign.refusal(start, "a picture", CODECS))
     return format

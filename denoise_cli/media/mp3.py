@@ -39,17 +39,20 @@ def _tag_length(file: BinaryIO) -> int:
     return 10 + size if size <= LONGEST_TAG and 10 + size <= file.seek(0, os.SEEK_END) else 0
 
 
-def _first_frame(file: BinaryIO) -> tuple[int, bytes]:
+def _first_frame(file: BinaryIO, start: int | None = None) -> tuple[int, bytes]:
     """Where the frames begin, and what stands there."""
-    began = _tag_length(file)
+    began = _tag_length(file) if start is None else start
     file.seek(began)
     return began, file.read(FIRST_FRAME)
 
 
-def tells_its_length(file: BinaryIO) -> bool:
-    """Whether the first frame says how many there are; else libsndfile guesses by the bit rate, and stops there."""
-    _, start = _first_frame(file)
-    return any(name in start for name in LENGTHS)
+def tells_its_length(file: BinaryIO, start: int | None = None) -> bool:
+    """Whether the first frame says how many there are; else libsndfile guesses by the bit rate, and stops there.
+
+    `start` is where the frames begin, of those inside another file.
+    """
+    _, frame = _first_frame(file, start)
+    return any(name in frame for name in LENGTHS)
 
 
 def is_joined(file: BinaryIO) -> bool:

@@ -29,6 +29,8 @@ def unsupported(file: BinaryIO, format: str) -> str | None:
         return "several pictures in one file, of which only the first could be read: split them"
     if format == "jpeg" and mpf.has_views(file):
         return "several views in one file (MPO), of which only the first could be read: split them"
+    if format == "tiff" and (start[8:10] == b"CR" or tiff.is_preview(file)):
+        return "a raw file of a camera, of which only the preview could be read; develop it to TIFF first"
     if format == "tiff" and tiff.is_cut(file):
         return "truncated: the file ends before its last page does"
     if format == "avif" and start[8:12] == b"avis":

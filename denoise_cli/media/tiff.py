@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO, Literal
 
+NEW_SUBFILE_TYPE, REDUCED, SUB_IFDS = 254, 1, 330
 COMPRESSION, RESOLUTION_UNIT, EXTRA_SAMPLES = 259, 296, 338
 TILE_OFFSETS, TILE_SIZES = 324, 325
 NAMES = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits"}  # of compressions, in libvips
@@ -147,6 +148,14 @@ def is_cut(file: BinaryIO) -> bool:
 def is_tiled(file: BinaryIO) -> bool:
     """Whether a page is in tiles, not in strips of rows."""
     return any(entry.tag == TILE_OFFSETS for page in directories(file) for entry in page.entries)
+
+
+def is_preview(file: BinaryIO) -> bool:
+    """Whether the first page is a smaller form of one that a tag points to: in DNG, NEF or ARW that of the sensor."""
+    page = next(directories(file), None)
+    if page is None or not _numbers(file, page, SUB_IFDS):
+        return False
+    return any(number & REDUCED for number in _numbers(file, page, NEW_SUBFILE_TYPE))
 
 
 def _numbers(file: BinaryIO, page: Directory, tag: int) -> list[int]:

@@ -151,7 +151,7 @@ def is_tiled(file: BinaryIO) -> bool:
 
 
 def is_preview(file: BinaryIO) -> bool:
-    """Whether the first page is a smaller form of one that a tag points to: in DNG, NEF or ARW that of the sensor."""
+    """Whether the first page is a smaller form of one that a tag points to: of the sensor's in DNG, NEF, ARW."""
     page = next(directories(file), None)
     if page is None or not _numbers(file, page, SUB_IFDS):
         return False

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from denoise_cli.signal import Kind
+
+KINDS: dict[str, Kind] = {"Pictures": "image", "Recordings": "audio", "Tables": "table"}  # how a help text begins
 
 
 class OnExists(StrEnum):
@@ -47,7 +53,7 @@ Batch = Annotated[
     int | None,
     typer.Option("-b", "--batch", help="Tiles in one call of the model.", show_default="1 on cpu, 8 on cuda"),
 ]
-Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Side of a tile in pixels.", show_default="1120")]
+Tile = Annotated[int | None, typer.Option("-t", "--tile", help="Pictures: side of a tile.", show_default="1120")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Tiles at once.", show_default="all cores")]
 Strength = Annotated[float, typer.Option("--strength", help="0 leaves the input, 1 is all the model gives.")]
 Ensemble = Annotated[
@@ -99,3 +105,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON on
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="A line for every file.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of the noise.")]
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def idle(context: typer.Context, kinds: Collection[Kind]) -> Iterator[str]:
+    """Yield a line for each option given that is for files of a kind of which there are none, as its help says."""
+    for parameter in context.command.params:
+        word, colon, _ = (getattr(parameter, "help", None) or "").partition(":")
+        if colon and KINDS.get(word, next(iter(kinds))) not in kinds and given(context, parameter.name or ""):
+            yield f"{parameter.opts[-1]} is for {word.lower()}, and there are none"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from denoise_cli.cli import options as opt
-from denoise_cli.cli import recipes, screen
+from denoise_cli.cli import screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _refuse(context: typer.Context, names: Sequence[str], why: str) -> None:
     from denoise_cli.errors import UsageError
 
     for name in names:
-        if recipes.given(context, name):
+        if opt.given(context, name):
             raise UsageError(f"--{name} {why}")
 
 

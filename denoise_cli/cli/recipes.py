@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from denoise_cli.cli import options as opt
 from denoise_cli.cli import screen
 
 STAGE = "denoise.stage"  # where the context keeps which stage of a recipe is being trained, but for the last
@@ -104,18 +105,12 @@ def _defaults(context: typer.Context, name: str) -> dict[str, Any]:
 
 def _unsaid(context: typer.Context, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a stage that the command line does not overrule. The kind has been read with the last stage's."""
-    return {key: value for key, value in options.items() if key != "kind" and not given(context, key)}
+    return {key: value for key, value in options.items() if key != "kind" and not opt.given(context, key)}
 
 
 def title(context: typer.Context, name: str | None) -> str:
     """What the card says of the recipe."""
     return (name or "") + (f", stage {context.meta[STAGE]}" if STAGE in context.meta else "")
-
-
-def given(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def beginning(context: typer.Context, train: Callable[..., None], values: Mapping[str, Any]) -> Path | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     inputs: opt.Inputs = None,
     output: opt.Output = None,
     model: opt.Model = None,
@@ -201,6 +202,9 @@ def run(
             chosen()
         listing.show(todo, skipped)
         raise typer.Exit(1 if failures else 0)
+    if todo and not quiet and all(job.source is not None for job in todo):  # of stdin the kind is not known yet
+        for line in opt.idle(context, kinds):
+            screen.say(line)
     about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
     done = (Result(job, kind=media.kind_of(job.source)) for job in late if job.source is not None)
     undrawn = [result for result in _compared(done, sheets, limits) if result.error is not None] if late else []

@@ -253,14 +253,14 @@ def train(
     if tabular and fgsm:
         raise UsageError("--fgsm is for pictures and recordings: the columns of a table have units of their own")
     default_noise = tables.NOISE[tabular] if tabular else loop.Options.noise
-    if recipes.given(context, "steps") and not recipes.given(context, "epochs"):
+    if opt.given(context, "steps") and not opt.given(context, "epochs"):
         epochs = None  # the recipe's
     if threads is not None:
         torch.set_num_threads(threads)
     where = fit.pick_device(device)
     amp = where.type == "cuda" if amp is None else amp
     if amp and where.type == "cpu" and not processor.multiplies_halves():
-        amp = recipes.given(context, "amp")
+        amp = opt.given(context, "amp")
         slow = "--amp will be slow" if amp else "training in float"
         screen.say(f"this processor has no arithmetic for bfloat16: {slow}")
     settings = loop.Options(

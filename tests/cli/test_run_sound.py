@@ -179,3 +179,24 @@ def test_between_two_ffmpegs(voice_model, tmp_path):
     )
     old, new = soundfile.info(source), soundfile.info(tmp_path / "y.flac")
     assert (new.frames, new.samplerate, new.channels) == (old.frames, old.samplerate, old.channels)
+
+
+def test_options_for_files_of_which_there_are_none_are_told(command, voice_model, model, tmp_path):
+    recording = write(tmp_path / "in" / "a.wav")
+    picture = write_png(tmp_path / "in" / "b.png", scene(40, 40))
+    options = ("--ensemble", 2, "--no-link", "--on-exists", "overwrite", "-o")
+    told = "is for pictures, and there are none", "is for recordings, and there are none"
+    for source, of, told_of in (
+        (recording, voice_model, [f"--ensemble {told[0]}"]),
+        (picture, model, [f"--link {told[1]}"]),
+    ):
+        done = command("run", source, "-m", of, *options, tmp_path / f"out{source.suffix}")
+        assert [line for line in done.err.splitlines() if "there are none" in line] == [
+            f"denoise: {line}" for line in told_of
+        ]
+        assert done.code == 0
+    assert "there are none" not in command("run", recording, "-m", voice_model, "-o", tmp_path / "c.wav").err
+    assert (
+        "there are none" not in command("run", recording, "-m", voice_model, *options, tmp_path / "d.wav", "-q").err
+    )
+    assert "there are none" not in command("run", tmp_path / "in", "-m", voice_model, *options, tmp_path / "e").err

@@ -65,7 +65,7 @@ def segments(
     gentle = [Gentle(header.rate) for _ in range(channels)] if options.gentle else []
     hearing = [] if card.level is None else [Hearing(header.rate, card.level) for _ in range(channels)]
     about = math.ceil(upper_band.SPAN * card.rate) if gentle else 0  # how far that looks to either side
-    plan = Plan.of(header.rate, card.rate, card.multiple, max(card.halo, about))
+    plan = Plan.of(header.rate, card.rate, card.multiple, card.halo + about)
     ahead: deque[_Segment] = deque()
     for left, core, right in cut(blocks, plan.core, plan.halo):
         ahead.append(_Segment(left, core, right, plan, session, workers, options, hearing))

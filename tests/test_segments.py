@@ -10,6 +10,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.denoise import Options
 from denoise_cli.errors import InputError, UsageError
 from denoise_cli.gentle import NOISE, Gentle
+from denoise_cli.metrics.floor import LevelMeter
 from denoise_cli.signal import Header, Signal
 
 RATE = 16_000
@@ -82,6 +83,26 @@ def test_no_seam_is_heard(monkeypatch, rate, seconds):
     cut = run(x, session, rate)
     assert len(session.shapes) > 1
     assert np.abs(cut - whole).max() < 1e-5  # 80 dB below the signal
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000])
+def test_no_seam_is_heard_where_the_gentle_way_looks_beyond_what_is_kept(monkeypatch, rate):
+    """What it looks at must be whole: the model needs its halo there, too."""
+    monkeypatch.setattr(LevelMeter, "level", lambda self, share: -20.0)  # or longer segments hear another voice
+
+    def wary(x):  # it takes noise where there is sound 14,000 samples later
+        later = np.zeros_like(x)
+        later[..., :-14_000] = x[..., 14_000:]
+        return np.where(later == 0, x, np.float32(0.1) * x)
+
+    x = recording(12, rate) * np.repeat(np.random.default_rng(2).uniform(0.02, 1, 24), rate // 2).astype(np.float32)
+    whole = run(x, Fake(wary, halo=14_080), rate, gentle=True)
+    monkeypatch.setattr(segments, "CORE", 4)
+    session = Fake(wary, halo=14_080)
+    cut = run(x, session, rate, gentle=True)
+    assert len(session.shapes) > 1
+    inner = slice(0, -2 * rate)  # at the end there is nothing later
+    assert db((cut - whole)[:, inner], x[:, inner]) < -70
 
 
 def test_without_its_halo_a_seam_would_be_heard(monkeypatch):

@@ -248,6 +248,18 @@ def talk() -> torch.Tensor:
     return torch.from_numpy(x * (loudness.RMS / np.sqrt(np.mean(x**2))))[None]
 
 
+@pytest.mark.parametrize("speed", [1.05, 1.3])
+def test_a_tape_speed_leaves_the_treble(speed):
+    """The upper end of the band is the model's, too: where no voice had any there, it would be taken for noise."""
+    white = (3000 * np.random.default_rng(0).standard_normal(20 * RATE)).astype(np.int16)
+    drawn = Mixtures([white], [white], RATE, 10 * RATE, 1, 0)
+    played = drawn._played(np.random.default_rng(1), [white], np.array([len(white)]), (speed, speed), loop=True)
+    power = np.square(np.abs(np.fft.rfft(played)))
+    hertz = np.fft.rfftfreq(len(played))  # of the rate
+    low, high = (power[(hertz > a) & (hertz < b)].mean() for a, b in ((0.05, 0.15), (0.425, 0.45)))
+    assert 10 * np.log10(high / low) == pytest.approx(0, abs=1)
+
+
 def test_loudness_is_in_sones_and_begins_at_the_threshold_of_hearing():
     t = torch.arange(loudness.RATE) / loudness.RATE
 
@@ -256,7 +268,7 @@ def test_loudness_is_in_sones_and_begins_at_the_threshold_of_hearing():
         heard = loudness.loudness(loudness.intensity(amplitude * torch.sin(2 * torch.pi * hertz * t)[None]))
         return float(heard.sum(-1).mean()) * loudness.BARK
 
-    assert sones(40, 1000) == pytest.approx(1, rel=0.05)
+    assert sones(40, 1000) == pytest.approx(1.1, rel=0.05), "P.862.2 is a tenth above the sone"
     assert 1.5 < sones(50, 1000) / sones(40, 1000) < 2.5, "ten decibels are about twice as loud"
     assert sones(30, 80) < 0.2 * sones(30, 3000), "the ear is deaf to faint low tones"
     assert sones(0, 250) == 0
@@ -275,7 +287,7 @@ def test_a_disturbance_grows_with_the_noise_and_weighs_what_is_added_and_what_is
     assert 0.8 < loudness.disturbance(noisy, talk) / loudness.disturbance(talk, noisy) < 1.25
     assert loudness.disturbance(0.9 * talk, talk) < 0.1, "the gain of a frame is no disturbance"
     monkeypatch.setattr(loudness, "SYMMETRIC", 0)
-    assert loudness.disturbance(noisy, talk) > 10 * loudness.disturbance(talk, noisy)
+    assert loudness.disturbance(noisy, talk) > 5 * loudness.disturbance(talk, noisy)
 
 
 def test_the_norms_of_a_disturbance_are_those_of_pesq(monkeypatch):
@@ -283,6 +295,7 @@ def test_the_norms_of_a_disturbance_are_those_of_pesq(monkeypatch):
     bands = len(loudness._bands()[1])
     monkeypatch.setattr(loudness, "loudness", lambda power: 1e-5 * power)
     monkeypatch.setattr(loudness, "intensity", lambda x: x)
+    monkeypatch.setattr(loudness, "_bands", lambda: (None, None, torch.zeros(bands, dtype=torch.bool)))  # no level
     rng = torch.Generator().manual_seed(0)
     s = 1e5 * torch.rand((1, 20, bands), generator=rng)
     y = s + 2e5 * torch.rand((1, 20, bands), generator=rng)  # all of it heard, some of it more than threefold

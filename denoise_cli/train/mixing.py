@@ -187,7 +187,7 @@ class Mixtures(Stream[Batch]):
 
         speed = rng.uniform(*speeds)
         taken = _cut(rng, clips, ends, math.ceil(self.length * speed) + 16, loop=loop)
-        return _fitted(soxr.resample(taken, speed * self.rate, self.rate, quality="LQ"), self.length)
+        return _fitted(soxr.resample(taken, speed * self.rate, self.rate, quality="HQ"), self.length)
 
     def _under(
         self, rng: np.random.Generator, x: np.ndarray, other: np.ndarray, snr: tuple[float, float]

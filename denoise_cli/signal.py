@@ -38,6 +38,14 @@ class Header:
         groups = ((0, 1, 2),) if channels == 3 else tuple((c,) for c in range(channels))
         return cls("image", channels, height, width, groups=groups, step=step)
 
+    def stored(self, x: np.ndarray) -> np.ndarray:
+        """What reading back gives after writing: rounded to steps and clipped; a float file (step 0) keeps all."""
+        if not self.step:
+            return x
+        levels = np.float32(round(1 / self.step))
+        low, high = (-levels, levels - 1) if self.kind == "audio" else (np.float32(0), levels)
+        return (x * levels).round().clip(low, high) / levels
+
     @property
     def size(self) -> int | None:
         """Pixels or samples in the whole file, all frames together, channels not counted."""

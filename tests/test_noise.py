@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from denoise_cli import gaussian
 from denoise_cli.errors import UsageError
-from denoise_cli.noise import drawing, gaussian, moments
+from denoise_cli.noise import drawing, moments
 from denoise_cli.noise.activations import Affine, LeakyReLU, ReLU, Sigmoid, Tanh
 from denoise_cli.noise.density import Law
 from denoise_cli.noise.layers import FORMS, Conv, MaxPool, parse, propagate, spell

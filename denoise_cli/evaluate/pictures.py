@@ -60,7 +60,7 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
             header = source.header
             both = zip(*noising.blocks(source, noise, seed), strict=True)
             clean, noisy = (np.concatenate(side, axis=1) for side in both)
-        noisy = _as_file(noisy, header.step) if clip else noisy
+        noisy = header.stored(noisy) if clip else noisy
     else:
         clean, degraded = image.read(pair.clean).data, image.read(pair.noisy)
         noisy, header = degraded.data, degraded.header
@@ -69,7 +69,7 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
     began = time.perf_counter()
     denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began
-    denoised = _as_file(denoised, header.step)
+    denoised = header.stored(denoised)
     row = PictureRow(
         pair.name, label or ("" if noise is None else str(noise)),
         psnr(noisy, clean), _ssim(noisy, clean), psnr(denoised, clean), _ssim(denoised, clean),
@@ -81,14 +81,6 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
 
 def _ssim(x: np.ndarray, clean: np.ndarray) -> float | None:
     return ssim(x, clean) if min(clean.shape[1:]) >= WINDOW else None
-
-
-def _as_file(x: np.ndarray, step: float) -> np.ndarray:
-    """What reading back gives after writing: clipped and rounded to steps; a float file (step 0) keeps all."""
-    if step == 0:
-        return x
-    levels = np.float32(round(1 / step))
-    return np.round(np.clip(x, 0, 1) * levels) / levels
 
 
 def _size(x: np.ndarray) -> str:

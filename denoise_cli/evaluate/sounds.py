@@ -132,7 +132,7 @@ def score(
         if noise is None:
             raise UsageError("give a folder of noisy files, or --noise")
         clean, noisy, header = _spoiled(pair.clean, noise, seed)
-        noisy = _as_file(noisy, header.step) if clip else noisy
+        noisy = header.stored(noisy) if clip else noisy
     else:
         from denoise_cli.media import audio
 
@@ -143,7 +143,7 @@ def score(
     began = time.perf_counter()
     denoised = noisy if denoiser is None else denoiser(Signal(noisy, header))
     seconds = time.perf_counter() - began
-    denoised = _as_file(denoised, header.step)
+    denoised = header.stored(denoised)
 
     rate = header.rate or 0
     clean, noisy, denoised = (x[:, :, 0] for x in (clean, noisy, denoised))
@@ -178,14 +178,6 @@ def _spoiled(clean: Path, noise: Chain, seed: int) -> tuple[np.ndarray, np.ndarr
         both = zip(*noising.blocks(source, noise, seed), strict=True)
         x, y = (np.concatenate(side, axis=1) for side in both)
         return x, y, source.header
-
-
-def _as_file(x: np.ndarray, step: float) -> np.ndarray:
-    """What reading back gives after writing: clipped and rounded to steps; a float file (step 0) keeps all."""
-    if step == 0:
-        return x
-    levels = np.float32(round(1 / step))
-    return np.clip(np.round(x * levels), -levels, levels - 1) / levels
 
 
 def _size(x: np.ndarray, header: Header) -> str:

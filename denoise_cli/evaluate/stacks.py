@@ -17,6 +17,7 @@ from denoise_cli import stacks
 from denoise_cli.corrupt import Chain
 from denoise_cli.errors import InputError
 from denoise_cli.media import arrays
+from denoise_cli.metrics.pictures import decibels
 from denoise_cli.signal import Header
 
 Batch = Callable[[np.ndarray], np.ndarray]  # (N, C, H, W) -> the same, denoised
@@ -90,6 +91,7 @@ def evaluate(
     The noise of a picture hangs on the seed and on its place in the stack alone.
     """
     count, _, height, width = both.clean.pixels.shape
+    header = Header.picture(both.clean.pixels.shape[1:], step=1 / 255)
     shown = set(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int).tolist())
     errors: dict[str, list[np.ndarray]] = {"noisy": [], "denoised": []}
     examples, seconds = [], 0.0
@@ -98,12 +100,12 @@ def evaluate(
         if both.noisy is not None:
             noisy = both.noisy.pixels[part].astype(np.float32) / 255
         else:
-            noisy = np.stack([_hit(x, noise, [seed, part.start + k]) for k, x in enumerate(clean)])
-            noisy = _as_file(noisy) if clip else noisy
+            noisy = np.stack([_hit(x, header, noise, [seed, part.start + k]) for k, x in enumerate(clean)])
+            noisy = header.stored(noisy) if clip else noisy
         began = time.perf_counter()
         denoised = noisy if denoiser is None else denoiser(noisy)
         seconds += time.perf_counter() - began
-        denoised = _as_file(denoised)
+        denoised = header.stored(denoised)
         for name, x in (("noisy", noisy), ("denoised", denoised)):
             errors[name].append(np.square(x - clean, dtype=np.float64).mean(axis=(1, 2, 3)))
         for index in sorted(shown & set(range(part.start, part.stop))):
@@ -112,17 +114,11 @@ def evaluate(
     before, after = (np.concatenate(errors[name]) for name in ("noisy", "denoised"))
     row = StackRow(
         both.clean.name, label or ("" if noise is None else str(noise)), count,
-        *_mean_std(psnr(before)), float(before.mean()),
-        *_mean_std(psnr(after)), *_mean_std(after),
+        *_mean_std(decibels(before)), float(before.mean()),
+        *_mean_std(decibels(after)), *_mean_std(after),
         count * height * width, seconds,
     )  # fmt: skip
     return row, examples
-
-
-def psnr(mse: np.ndarray) -> np.ndarray:
-    """In dB, of each picture by its mean squared error; infinite where there is none."""
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10(mse)
 
 
 def _mean_std(values: np.ndarray) -> tuple[float, float]:
@@ -132,15 +128,10 @@ def _mean_std(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std())
 
 
-def _hit(x: np.ndarray, noise: Chain | None, seed: list[int]) -> np.ndarray:
+def _hit(x: np.ndarray, header: Header, noise: Chain | None, seed: list[int]) -> np.ndarray:
     if noise is None:
         return x
-    header = Header.picture(x.shape, step=1 / 255)
     return noise.stream(header, np.random.default_rng(seed))(x)
-
-
-def _as_file(x: np.ndarray) -> np.ndarray:
-    return np.round(x.clip(0, 1) * np.float32(255)) / np.float32(255)
 
 
 def sweep_rows(

@@ -24,6 +24,7 @@ from denoise_cli.evaluate.rows import Denoiser, Scored
 from denoise_cli.media.files import Job
 from denoise_cli.media.layout import Layout
 from denoise_cli.media.table import TableSource
+from denoise_cli.metrics.pictures import decibels
 from denoise_cli.signal import Kind, Signal
 
 METRICS = ("noisy_rmse", "rmse", "noisy_snr", "snr", "holes_by_mean", "holes")
@@ -148,7 +149,7 @@ def _decibels(rmse: float | None) -> float | None:
     """The signal has the standard deviation 1."""
     if rmse is None:
         return None
-    return math.inf if rmse == 0 else -20 * math.log10(rmse)
+    return float(decibels(rmse**2))
 
 
 def _size(x: np.ndarray) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 from denoise_cli.errors import InputError, printable
 from denoise_cli.media.beside import Target
 from denoise_cli.media.cells import MISSING, Column, is_text, number
+from denoise_cli.media.heads import read_at
 from denoise_cli.media.layout import Tabular
 
 DELIMITERS = ",;\t"
@@ -57,7 +58,7 @@ class Delimited:
     def __init__(self, file: BinaryIO, kind: Tabular, expected: Sequence[str] = ()):
         """`expected` are names that a first row of names will hold."""
         self._file, self._series = file, kind == "series"
-        self.bom = _head(file, 3) == BOM
+        self.bom = read_at(file, 0, 3) == BOM
         self.delimiter, self.newline = self._sniff()
         self.written = self.delimiter
         self.rows = self.gaps = 0
@@ -257,11 +258,6 @@ def _has_decimal_commas(rows: Sequence[Sequence[str]]) -> bool:
         if any("," in cell for cell in told) and all(DECIMAL_COMMA.fullmatch(cell) for cell in told):
             return True
     return False
-
-
-def _head(file: BinaryIO, size: int) -> bytes:
-    file.seek(0)
-    return file.read(size)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from denoise_cli.errors import DenoiseError, InputError, printable
-from denoise_cli.media import foreign, probe, tiff, vips
+from denoise_cli.media import foreign, heads, probe, tiff, vips
 from denoise_cli.media.beside import Target, open_input
 from denoise_cli.media.formats import CODECS, Traits, detect
 from denoise_cli.media.image_sink import ImageSink
@@ -245,7 +245,7 @@ def reading(name: str, *, named: bool = True) -> Iterator[None]:
 
 
 def _format(file: BinaryIO) -> str:
-    start = probe.head(file, foreign.HEAD)
+    start = heads.read_at(file, 0, foreign.HEAD)
     if not start:
         raise InputError("the file is empty")
     format = detect(start)

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import BinaryIO
 
+from denoise_cli.media.heads import read_at
+
 HEAD = 27  # bytes of a page before its sizes
 SERIAL_AT, CRC_AT = 14, 22
 FLAGS_AT, CONTINUED, FIRST = 5, 1, 2  # flags of a page that begins within a packet, or is the first of a stream
@@ -42,7 +44,7 @@ def is_cut(file: BinaryIO) -> bool:
 def is_chained(file: BinaryIO) -> bool:
     """Whether another recording follows the first one, of which libsndfile would tell nothing (RFC 3533, 4)."""
     position, began = 0, True
-    while (head := _head(file, position)).startswith(b"OggS") and len(head) > HEAD:
+    while (head := read_at(file, position, HEAD + 255)).startswith(b"OggS") and len(head) > HEAD:
         first = bool(head[FLAGS_AT] & FIRST)
         if first and not began:
             return True
@@ -54,7 +56,7 @@ def is_chained(file: BinaryIO) -> bool:
 def renumber(file: BinaryIO) -> None:
     """Give all pages of a file with one stream the same serial number, and count them anew, in place."""
     position = number = 0
-    while len(head := _head(file, position)) > HEAD:
+    while len(head := read_at(file, position, HEAD + 255)) > HEAD:
         size = _size(head)
         (old, crc) = struct.unpack_from("<QI", head, SERIAL_AT)
         new = SERIAL | number << 32
@@ -89,7 +91,7 @@ def _headers(file: BinaryIO) -> tuple[list[bytes], int, int] | None:
     packets, pieces, room, first, position = [], [], LONGEST, 0, 0
     serial, wanted = None, 2
     for _ in range(MOST_PAGES):
-        head = _head(file, position)
+        head = read_at(file, position, HEAD + 255)
         if len(head) <= HEAD or head[:4] != b"OggS":
             return None
         size, sizes = _size(head), head[HEAD : HEAD + head[HEAD - 1]]
@@ -155,11 +157,6 @@ def _crc(page: bytes) -> int:
 
 
 _TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-def _head(file: BinaryIO, position: int) -> bytes:
-    file.seek(position)
-    return file.read(HEAD + 255)
 
 
 def _size(page: bytes) -> int:

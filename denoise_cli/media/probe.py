@@ -14,14 +14,9 @@ from denoise_cli.media import heads, mpf, tiff
 HEAD = 1 << 16  # bytes; enough for the boxes and chunks that come before the pixels
 
 
-def head(file: BinaryIO, size: int = HEAD) -> bytes:
-    file.seek(0)
-    return file.read(size)
-
-
 def unsupported(file: BinaryIO, format: str) -> str | None:
     """Say why libvips would silently read only a part of a file, such as its first frame."""
-    start = head(file, 16)
+    start = heads.read_at(file, 0, 16)
     if format == "png" and b"acTL" in heads.names(file):
         return "animated PNG is not supported; convert it to WebP or GIF"
     twin = format == "jpeg" and not mpf.listed(file) and heads.has_twin(file)
@@ -42,7 +37,7 @@ def unsupported(file: BinaryIO, format: str) -> str | None:
 
 def _reaches_trailer(file: BinaryIO) -> bool:
     """Walk over the blocks of a GIF; whether it is more than cut off is for the decoder to say."""
-    screen = head(file, 13)
+    screen = heads.read_at(file, 0, 13)
     if len(screen) < 13:
         return False
     file.seek(_gif_palette(screen[10]), os.SEEK_CUR)
@@ -80,7 +75,7 @@ def is_lossless(file: BinaryIO, format: str) -> bool:
         return all(b"VP8 " not in kinds for kinds in _webp_frames(file))
     if format == "avif":
         # Only the identity matrix (RGB coded as it is) can be lossless in an encoder that starts from RGB.
-        start = head(file)
+        start = heads.read_at(file, 0, HEAD)
         box = start.find(b"colrnclx")
         return box >= 0 and start[box + 12 : box + 14] == b"\x00\x00"
     return format != "jpeg"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import numpy as np
+
+from denoise_cli import gaussian
 
 PATCH = 8  # pixels a side
 SAMPLED = 4096  # patches looked at in one block, whatever its size: 2 ms
@@ -94,7 +95,6 @@ def _order() -> np.ndarray:
 @cache
 def _censored_normal() -> tuple[np.ndarray, np.ndarray]:
     t = np.linspace(5, -2, 141)  # from nothing clipped to nearly all, as np.interp wants it
-    cumulative = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in t])
-    density = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
+    cumulative, density = gaussian.cdf(t), gaussian.pdf(t)
     mean = t * cumulative + density
     return 1 - cumulative, (t**2 + 1) * cumulative + t * density - mean**2

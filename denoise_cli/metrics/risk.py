@@ -15,11 +15,12 @@ the models make of the pixel, stands for s.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+
+from denoise_cli import gaussian
 
 STEP = 0.1  # ε over σ: small beside the noise, large beside the rounding of float32
 
@@ -64,5 +65,4 @@ def _beyond(a: np.ndarray) -> np.ndarray:
 @cache
 def _mills() -> tuple[np.ndarray, np.ndarray]:
     a = np.linspace(-4, 8, 601)
-    density = np.exp(-0.5 * a**2) / math.sqrt(2 * math.pi)
-    return a, density / np.array([0.5 * math.erfc(v / math.sqrt(2)) for v in a])
+    return a, gaussian.pdf(a) / gaussian.cdf(-a)

@@ -1,16 +1,16 @@
 """How noise passes through a network: exactly, layer by layer, and measured, in a real one.
 
     theory                                             experiment
-    gaussian.py     φ, Φ, Φ⁻¹                          network.py   an ONNX model with its insides out
-    activations.py  what ReLU, tanh, ... do            measure.py   statistics of one layer over many draws
-    density.py      Law: density and CDF, composed     predict.py   moments through one node of the graph
-    moments.py      closed forms, quadrature           study.py     one network, one picture, many draws
-    layers.py       specs; which steps are exact       verdict.py   the answer in words
-    sampling.py     Monte Carlo; KS distance           page.py      the answer as an HTML file
-    drawing.py      density over histogram             settings.py  random layers, to hold one against the other
+    activations.py  what ReLU, tanh, ... do            network.py   an ONNX model with its insides out
+    density.py      Law: density and CDF, composed     measure.py   statistics of one layer over many draws
+    moments.py      closed forms, quadrature           predict.py   moments through one node of the graph
+    layers.py       specs; which steps are exact       study.py     one network, one picture, many draws
+    sampling.py     Monte Carlo; KS distance           verdict.py   the answer in words
+    drawing.py      density over histogram             page.py      the answer as an HTML file
+    settings.py     random layers, one against the other
 
-Why numpy and the standard library alone: gaussian.py. `network` and `predict` need onnx and onnxruntime, and import
-them where they are used; nothing here needs torch or scipy.
+Why numpy and the standard library alone: see denoise_cli.gaussian. `network` and `predict` need onnx and
+onnxruntime, and import them where they are used; nothing here needs torch or scipy.
 
 >>> from denoise_cli.noise import layers
 >>> for step in layers.propagate(layers.parse("conv(9*0.1),relu,maxpool(4)")):

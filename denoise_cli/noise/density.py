@@ -22,8 +22,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from denoise_cli import gaussian
 from denoise_cli.errors import UsageError
-from denoise_cli.noise import gaussian
 from denoise_cli.noise.activations import Activation
 from denoise_cli.noise.moments import Moments
 

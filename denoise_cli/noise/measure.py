@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from denoise_cli.noise import gaussian
+from denoise_cli import gaussian
 
 KEPT = 1 << 18  # values of a layer that are kept for its distribution
 CHANNELS = 256  # of more, so many are looked at for correlation

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from denoise_cli.noise import gaussian
+from denoise_cli import gaussian
 
 Pair = tuple[np.ndarray, np.ndarray]  # mean, variance
 

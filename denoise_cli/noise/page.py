@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from denoise_cli import charts, pictures
-from denoise_cli.noise import gaussian
+from denoise_cli import charts, gaussian, pictures
 from denoise_cli.noise.study import BINS, LayerNoise, Study
 from denoise_cli.noise.verdict import words
 

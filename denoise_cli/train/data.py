@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from denoise_cli.card import UNTOLD
-from denoise_cli.corrupt import Chain, Corruption
+from denoise_cli.corrupt import Chain, Corruption, camera
 from denoise_cli.corrupt.pictures import Jpeg, Quantise
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.media import image
@@ -25,7 +25,7 @@ from denoise_cli.train.stream import Pair, Stream
 BUDGET = 4 << 30  # bytes of decoded pictures that are kept in memory
 DECODERS = 4  # pictures decoded at once
 TOLD = 0.5  # share of the samples whose noise level a net hears that may be told it
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in "L" of Pillow and rgb2gray
+LUMA = np.array(camera.LUMA, np.float32)  # as in "L" of Pillow and rgb2gray
 
 
 @dataclass(frozen=True)

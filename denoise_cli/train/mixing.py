@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from denoise_cli.corrupt.level import BELOW, FRAME
 from denoise_cli.errors import DenoiseError, TrainingError
 from denoise_cli.train.data import DECODERS
 from denoise_cli.train.stream import Pair, Stream
@@ -208,12 +209,12 @@ class Mixtures(Stream[Batch]):
         return x
 
 
-def active_rms(x: np.ndarray, rate: int, below: float = 35.0) -> float:
-    """Root mean square of the 32 ms frames less than `below` dB under the loudest one: pauses do not count."""
-    frame = max(1, rate * 32 // 1000)
+def active_rms(x: np.ndarray, rate: int) -> float:
+    """Active level of (n,) as `ActiveLevelMeter` has it, but for steps of its histogram; a batch asks for many."""
+    frame = max(1, round(rate * FRAME))
     count = max(1, len(x) // frame)
     power = np.square(x[: count * frame].reshape(count, -1)).mean(1)
-    return float(np.sqrt(power[power >= power.max() * 10 ** (-below / 10)].mean()))
+    return float(np.sqrt(power[power >= power.max() * 10 ** (-BELOW / 10)].mean()))
 
 
 def _cut(

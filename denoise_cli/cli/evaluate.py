@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,9 @@ from denoise_cli.cli import scores as forms
 from denoise_cli.cli import screen, stacks
 
 if TYPE_CHECKING:
+    from denoise_cli.corrupt import Chain
     from denoise_cli.denoise import Options
-    from denoise_cli.evaluate import AnyRow, Denoiser, Pair
+    from denoise_cli.evaluate import AnyRow, Denoiser, Failed, Pair, Scored
     from denoise_cli.models import Models
     from denoise_cli.signal import Kind
 
@@ -100,7 +101,6 @@ def evaluate(
     from denoise_cli import evaluate as library
     from denoise_cli import report as reports
     from denoise_cli.cli import jobs as listing
-    from denoise_cli.corrupt import Chain, Gaussian, parse
     from denoise_cli.errors import UsageError
     from denoise_cli.media import SUFFIXES, arrays
     from denoise_cli.media.files import check_writable, keep_apart
@@ -128,20 +128,7 @@ def evaluate(
         )  # fmt: skip
     if test is not None or store:
         raise UsageError("--test and --store go with --anomaly NORMAL")
-    if noisy is None:
-        raise UsageError("give NOISY and CLEAN, one CLEAN with --noise SPEC, or --anomaly NORMAL")
-    if clean is None:
-        noisy_root, clean_root = None, noisy
-        chain = parse(noise) if noise else Chain((Gaussian(),)) if sweep else None
-        if chain is None:
-            add = (
-                "" if std is None else f"; --std only tells a model the level, --noise gaussian:std={std:g} adds it"
-            )
-            raise UsageError(f"give NOISY and CLEAN, or one CLEAN with --noise SPEC{add}")
-    else:
-        noisy_root, clean_root, chain = noisy, clean, None
-        if noise or sweep:
-            raise UsageError("--noise and --sweep make the noise themselves: leave NOISY out")
+    noisy_root, clean_root, chain = _sides(noisy, clean, noise, sweep, std)
     if baseline not in (None, "noisy"):
         raise UsageError(f'unknown baseline "{baseline}"; choose from noisy')
     if baseline and model:
@@ -182,36 +169,22 @@ def evaluate(
     models = None if baseline else Models(model, precision, device, kinds, told=std is not None)
     denoiser = None if models is None else _denoiser(models, settings)
 
+    items = (
+        item
+        for label, one in levels
+        for item in library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip, metrics=names,
+                                     layout=layout)
+    )  # fmt: skip
+    shown = forms.Sheet()
     rows: list[AnyRow] = []
     served: list[str] = []  # the model of each row
-    shown = forms.Sheet()
-    failed: set[Pair] = set()
-    told: set[tuple[Pair, str]] = set()
     with screen.bar(total := len(matched) * len(levels), f"/{total} files", quiet=quiet or json) as bar:
-
-        def tell(pair: Pair, message: str) -> None:
-            if (pair, message) not in told:
-                told.add((pair, message))
-                bar.say(message if pair.name in message else f"{pair.name}: {message}")
-
-        for label, one in levels:
-            scored = library.evaluate(matched, denoiser, one, label=label, seed=seed, clip=clip, metrics=names,
-                                      layout=layout)  # fmt: skip
-            for item in scored:
-                if isinstance(item, library.Failed):
-                    if item.pair not in failed:  # a bad file is as bad at every level of a sweep
-                        tell(item.pair, item.error)
-                    failed.add(item.pair)
-                    bar.update(advance=1)
-                    continue
-                rows.append(item.row)
-                served.append("noisy" if models is None else models.latest)
-                if sheet is not None:
-                    shown.add(item)
-                if not quiet:
-                    for note in item.notes:
-                        tell(item.pair, note)
-                bar.update(advance=1, note=item.row.headline)
+        failed: set[Pair] = set()
+        for item in _followed(items, bar, failed, quiet):
+            rows.append(item.row)
+            served.append("noisy" if models is None else models.latest)
+            if sheet is not None:
+                shown.add(item)
     if not rows:
         raise typer.Exit(1)
     groups = forms.grouped(rows)
@@ -228,6 +201,51 @@ def evaluate(
         forms.show(name, groups, per_file=sweep is None, baseline=baseline is not None)
     reached = [_reached(*threshold, groups) for threshold in thresholds]
     raise typer.Exit(1 if failed or not all(reached) else 0)
+
+
+def _sides(
+    noisy: Path | None, clean: Path | None, noise: list[str] | None, sweep: str | None, std: float | None
+) -> tuple[Path | None, Path, Chain | None]:
+    """Where the noisy files are, None where they are made here; the clean ones; and by what noise."""
+    from denoise_cli.corrupt import Chain, Gaussian, parse
+    from denoise_cli.errors import UsageError
+
+    if noisy is None:
+        raise UsageError("give NOISY and CLEAN, one CLEAN with --noise SPEC, or --anomaly NORMAL")
+    if clean is not None:
+        if noise or sweep:
+            raise UsageError("--noise and --sweep make the noise themselves: leave NOISY out")
+        return noisy, clean, None
+    if noise or sweep:
+        return None, noisy, parse(noise) if noise else Chain((Gaussian(),))
+    add = "" if std is None else f"; --std only tells a model the level, --noise gaussian:std={std:g} adds it"
+    raise UsageError(f"give NOISY and CLEAN, or one CLEAN with --noise SPEC{add}")
+
+
+def _followed(
+    items: Iterable[Scored | Failed], bar: screen.Bar, failed: set[Pair], quiet: bool
+) -> Iterator[Scored]:
+    """What could be scored; of the rest, and of scores that are missing, a line, once for all levels of a sweep."""
+    from denoise_cli import evaluate as library
+
+    told: set[tuple[Pair, str]] = set()
+
+    def tell(pair: Pair, message: str) -> None:
+        if (pair, message) not in told:
+            told.add((pair, message))
+            bar.say(message if pair.name in message else f"{pair.name}: {message}")
+
+    for item in items:
+        if isinstance(item, library.Failed):
+            if item.pair not in failed:  # a bad file is as bad at every level of a sweep
+                tell(item.pair, item.error)
+            failed.add(item.pair)
+            bar.update(advance=1)
+            continue
+        for note in () if quiet else item.notes:
+            tell(item.pair, note)
+        yield item
+        bar.update(advance=1, note=item.row.headline)
 
 
 def _denoiser(models: Models, settings: Options) -> Denoiser:

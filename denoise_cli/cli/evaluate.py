@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -133,7 +132,7 @@ def evaluate(
         raise UsageError(f'unknown baseline "{baseline}"; choose from noisy')
     if baseline and model:
         raise UsageError("--baseline scores without a model: leave -m out")
-    thresholds = [_threshold(text) for text in fail_under or ()]
+    thresholds = [forms.threshold(text) for text in fail_under or ()]
     if sheet is not None:
         from denoise_cli import pictures
 
@@ -165,7 +164,7 @@ def evaluate(
         raise UsageError("--sheet draws pictures and recordings, not tables")
     names = _metrics(metrics, kinds, quiet)
     for metric, _ in thresholds:
-        _check_threshold(metric, kinds, names)
+        forms.check_threshold(metric, kinds, names)
     models = None if baseline else Models(model, precision, device, kinds, told=std is not None)
     denoiser = None if models is None else _denoiser(models, settings)
 
@@ -199,7 +198,7 @@ def evaluate(
                                           "mean": forms.means_of(groups), "rows": table}))  # fmt: skip
     elif not quiet:
         forms.show(name, groups, per_file=sweep is None, baseline=baseline is not None)
-    reached = [_reached(*threshold, groups) for threshold in thresholds]
+    reached = [forms.reached(*threshold, groups) for threshold in thresholds]
     raise typer.Exit(1 if failed or not all(reached) else 0)
 
 
@@ -271,45 +270,3 @@ def _metrics(text: str | None, kinds: Collection[Kind], quiet: bool) -> list[str
     if missing and "audio" in kinds and not quiet:
         screen.say(f"left out: {', '.join(missing)}; {MEND}")
     return names
-
-
-def _threshold(text: str) -> tuple[str, float]:
-    from denoise_cli.errors import UsageError
-    from denoise_cli.evaluate import sounds
-
-    metric, _, value = text.partition("=")
-    metric = metric.replace("-", "_")
-    known = ["psnr", "ssim", *(name for name, one in sounds.METRICS.items() if one.rising)]
-    try:
-        if metric not in known or not math.isfinite(float(value)):
-            raise ValueError
-        return metric, float(value)
-    except ValueError:
-        choices = ", ".join(map(sounds.spelled, known))
-        raise UsageError(f'--fail-under "{text}": write psnr=28; the metrics are {choices}') from None
-
-
-def _check_threshold(metric: str, kinds: Collection[Kind], names: Collection[str]) -> None:
-    """Refuse a threshold that nothing could be held against, before any work."""
-    from denoise_cli.errors import UsageError
-
-    if metric not in names and metric not in ("psnr", "ssim"):
-        raise UsageError(f"--fail-under {metric}: it is not among the metrics that are computed")
-    if metric == "snr" and "table" in kinds:
-        return
-    kind, what = ("audio", "recordings") if metric in names else ("image", "pictures")
-    if kind not in kinds:
-        raise UsageError(f"--fail-under {metric}: there are no {what}")
-
-
-def _reached(metric: str, least: float, groups: forms.Groups) -> bool:
-    """Whether every mean is at least so high; says so where one is not."""
-    from denoise_cli.evaluate import means, sounds
-
-    every = [mean[metric] for mean in map(means, groups.values()) if metric in mean]
-    worst = min(every, key=lambda mean: -math.inf if math.isnan(mean) else mean, default=math.nan)
-    if worst >= least:
-        return True
-    name = sounds.spelled(metric)
-    screen.say(f"no file has a {name}" if math.isnan(worst) else f"{name} {worst:.4g} is under {least:g}")
-    return False

@@ -1,4 +1,6 @@
-"""What ``denoise eval`` shows: tables, plain values for JSON and CSV, sheets; each kind of file apart."""
+"""What ``denoise eval`` shows: tables, plain values for JSON and CSV, sheets, each kind of file apart; and what is
+held against them.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from denoise_cli.cli import screen
-from denoise_cli.errors import RefusedError
+from denoise_cli.errors import RefusedError, UsageError
 from denoise_cli.report import finite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from PIL.Image import Image
@@ -167,3 +169,43 @@ class Sheet:
             panels, captions = zip(*self._sounds, strict=True)
             pages.append(spectrograms.sheet(panels, titles, captions))
         return pages[0] if len(pages) == 1 else pictures.stacked(pages)
+
+
+def threshold(text: str) -> tuple[str, float]:
+    """``psnr=28`` -> the metric, and what its mean must reach. Raises UsageError."""
+    from denoise_cli.evaluate import sounds
+
+    metric, _, value = text.partition("=")
+    metric = metric.replace("-", "_")
+    known = ["psnr", "ssim", *(name for name, one in sounds.METRICS.items() if one.rising)]
+    try:
+        if metric not in known or not math.isfinite(float(value)):
+            raise ValueError
+        return metric, float(value)
+    except ValueError:
+        choices = ", ".join(map(sounds.spelled, known))
+        raise UsageError(f'--fail-under "{text}": write psnr=28; the metrics are {choices}') from None
+
+
+def check_threshold(metric: str, kinds: Collection[Kind], names: Collection[str]) -> None:
+    """Refuse a threshold that nothing could be held against, before any work."""
+    if metric not in names and metric not in ("psnr", "ssim"):
+        raise UsageError(f"--fail-under {metric}: it is not among the metrics that are computed")
+    if metric == "snr" and "table" in kinds:
+        return
+    kind, what = ("audio", "recordings") if metric in names else ("image", "pictures")
+    if kind not in kinds:
+        raise UsageError(f"--fail-under {metric}: there are no {what}")
+
+
+def reached(metric: str, least: float, groups: Groups) -> bool:
+    """Whether every mean is at least so high; says so where one is not."""
+    from denoise_cli.evaluate import means, sounds
+
+    every = [mean[metric] for mean in map(means, groups.values()) if metric in mean]
+    worst = min(every, key=lambda mean: -math.inf if math.isnan(mean) else mean, default=math.nan)
+    if worst >= least:
+        return True
+    name = sounds.spelled(metric)
+    screen.say(f"no file has a {name}" if math.isnan(worst) else f"{name} {worst:.4g} is under {least:g}")
+    return False

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from denoise_cli.cli import before_after, screen
 from denoise_cli.cli import options as opt
-from denoise_cli.cli import screen
-from denoise_cli.errors import DenoiseError, NoSpaceError, RefusedError, UsageError, printable
+from denoise_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from denoise_cli.card import ModelCard
-    from denoise_cli.media.files import Job
-    from denoise_cli.media.limits import Limits
-    from denoise_cli.pipeline import Result
     from denoise_cli.session import Session
     from denoise_cli.signal import Header
 
@@ -161,18 +155,14 @@ def run(
         raise UsageError("--compare draws pictures and recordings, not tables")
     if compare is not None and sample_rate is not None:
         raise UsageError("--compare lays recordings on each other: leave --sample-rate out")
-    if mask is not None and len(found.jobs) != 1:
-        raise UsageError("--mask goes with one picture")
-    if mask is not None and strength != 1:
-        raise UsageError("--mask fills holes and keeps the rest: leave --strength out")
-    if mask is not None and flag_anomalies:
-        raise UsageError("--flag-anomalies judges whole files: leave --mask out")
+    if mask is not None:
+        _check_mask(len(found.jobs), strength, flag_anomalies)
     holes = None
     if mask is not None:
         from denoise_cli.holes import Holes
 
         holes = Holes.read(mask, limits)
-    sheets = {} if compare is None else _sheets([*todo, *skipped], compare)
+    sheets = {} if compare is None else before_after.places([*todo, *skipped], compare)
     late = [job for job in skipped if job in sheets and not sheets[job].exists()]  # stopped between the two
     sheets = {job: sheets[job] for job in (*todo, *late) if job in sheets}
     besides = [report, *sheets.values()]
@@ -207,7 +197,8 @@ def run(
             screen.say(line)
     about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
     done = (Result(job, kind=media.kind_of(job.source)) for job in late if job.source is not None)
-    undrawn = [result for result in _compared(done, sheets, limits) if result.error is not None] if late else []
+    drawn_late = before_after.drawn(done, sheets, limits) if late else ()
+    undrawn = [result for result in drawn_late if result.error is not None]
     for result in undrawn:
         screen.say(f"{printable(result.job.source or '')}: {result.error}")
         skipped.remove(result.job)
@@ -223,7 +214,7 @@ def run(
     written = AudioOptions(sample_rate, bit_depth, clip.value)
     stream = denoise.run(todo, models.choice, settings, written, limits, holes, quality)
     if compare is not None:
-        stream = _compared(stream, sheets, limits)
+        stream = before_after.drawn(stream, sheets, limits)
     results = undrawn + listing.follow(stream, len(todo), quiet, verbose, unclipped="--clip rescale")
     seconds = time.perf_counter() - began
     failures += sum(result.error is not None for result in results)
@@ -235,6 +226,16 @@ def run(
     raise typer.Exit(1 if failures else 0)
 
 
+def _check_mask(files: int, strength: float, flag_anomalies: bool) -> None:
+    """Refuse what does not go with a mask."""
+    if files != 1:
+        raise UsageError("--mask goes with one picture")
+    if strength != 1:
+        raise UsageError("--mask fills holes and keeps the rest: leave --strength out")
+    if flag_anomalies:
+        raise UsageError("--flag-anomalies judges whole files: leave --mask out")
+
+
 def _report(document: dict[str, Any], path: Path | None, json: bool) -> None:
     from denoise_cli import report as reports
 
@@ -242,69 +243,3 @@ def _report(document: dict[str, Any], path: Path | None, json: bool) -> None:
         reports.write(path, document)
     if json:
         screen.put(reports.as_json(document))
-
-
-def _sheets(jobs: Sequence[Job], folder: Path) -> dict[Job, Path]:
-    """Where the before / after picture of each job goes; what cannot be compared is refused before any work."""
-    from denoise_cli.media.guard import identity
-
-    places: dict[Path, Job] = {}
-    for job in jobs:
-        if job.source is None or job.target is None:
-            raise UsageError("--compare reads files again, so it does not go with - for stdin or stdout")
-        place = folder / job.relative.with_name(f"{job.relative.name}.compare.png")
-        if (other := places.setdefault(place, job)) is not job:
-            both = f"{printable(other.source or '')} and {printable(job.source)}"
-            raise RefusedError(f"{both} would both be compared in {printable(place)}; run them one by one")
-    folders = {job.source.parents[len(job.relative.parts) - 1] for job in jobs if job.resume and job.source}
-    if identity(folder) in map(identity, folders):
-        raise RefusedError(
-            f"--compare {printable(folder)} is an input: the next run would take its sheets for pictures"
-        )
-    return {job: place for place, job in places.items()}
-
-
-def _compared(results: Iterator[Result], sheets: dict[Job, Path], limits: Limits) -> Iterator[Result]:
-    """Draw the before / after picture of every file as it is done; one that fails is a failure of its file."""
-    from denoise_cli import media, pictures
-
-    with closing(results) as stream:  # type: ignore[type-var]
-        for result in stream:
-            if result.error is not None:
-                yield result
-                continue
-            try:
-                pictures.save(_before_after(result, limits), sheets[result.job])
-            except NoSpaceError:
-                raise
-            except Exception as error:
-                reason = str(error) if isinstance(error, DenoiseError) else media.describe(error)
-                result = replace(result, error=f"denoised, but not compared: {reason}")
-            yield result
-
-
-def _before_after(result: Result, limits: Limits) -> Any:
-    import numpy as np
-
-    from denoise_cli import pictures, spectrograms
-    from denoise_cli.media import audio, files, image
-
-    source, target = result.job.source, result.job.target
-    assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
-    if result.kind == "image":
-        before, after = (image.read(path, limits=limits).data for path in (source, target))
-        # A gray picture in a format that knows colours alone has three equal channels.
-        return pictures.before_after(np.broadcast_to(before, after.shape), after)
-
-    def opened(path: Path) -> Any:
-        return closing(audio.open_audio(files.open_input(path), str(path), limits=limits))
-
-    drawn = []
-    for path in (source, target):
-        with opened(path) as recording:
-            length = recording.header.length or result.size
-            length = length or sum(block.shape[1] for block in recording.blocks())
-        with opened(path) as recording:
-            blocks = (block[:, :, 0] for block in recording.blocks())
-            drawn.append(spectrograms.of_blocks(blocks, length, recording.header.rate))
-    return spectrograms.compared(*drawn)

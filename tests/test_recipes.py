@@ -12,7 +12,7 @@ from conftest import scene, write_png
 
 from denoise_cli import corrupt, nets, recipes
 from denoise_cli.cli import app, main
-from denoise_cli.cli.train import duration
+from denoise_cli.cli.plan import duration
 from denoise_cli.corrupt import Span
 from denoise_cli.errors import InputError, UsageError
 from denoise_cli.model_file import ModelFile

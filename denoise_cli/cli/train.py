@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denoise_cli import memory
-from denoise_cli.cli import architectures, recipes, screen
+from denoise_cli.cli import architectures, plan, recipes, screen
 from denoise_cli.cli import options as opt
+from denoise_cli.cli.plan import Kind, Precision
 
-
-class Precision(StrEnum):
-    float = "float"
-    int8 = "int8"
-
-
-class Kind(StrEnum):
-    image = "image"
-    audio = "audio"
-    table = "table"
-    series = "series"
+if TYPE_CHECKING:
+    from denoise_cli.train import fit
 
 
 def train(
@@ -202,7 +192,6 @@ def train(
     loss curve (model.curve.png) and a sheet original / noisy / denoised (model.sheet.png).
     """
     values = dict(locals())
-    from denoise_cli import processor
     from denoise_cli.errors import BackendError, UsageError
     from denoise_cli.media import arrays
     from denoise_cli.media.layout import TABULAR, is_table
@@ -217,73 +206,33 @@ def train(
     try:
         import torch
 
-        from denoise_cli import nets
-        from denoise_cli.train import checkpoint, fit, loop
+        from denoise_cli.train import checkpoint, fit
         from denoise_cli.train.pictures import Pictures
-        from denoise_cli.train.sounds import SEGMENT, Sounds
+        from denoise_cli.train.sounds import Sounds
         from denoise_cli.train.stacks import Stacks
         from denoise_cli.train.tasks import Task
     except ImportError as error:
         raise BackendError(f'training needs {error.name}; run: pip install "denoise-cli[train]"') from None
 
-    from denoise_cli.errors import choice
     from denoise_cli.train import tables
 
-    before = checkpoint.described(init) if init else {}
     values["init"] = init
-    sound = kind is Kind.audio
     tabular: tables.Tabular | None = None if kind.value not in ("table", "series") else kind.value  # type: ignore[assignment]
-    if before.get("kind", kind.value) != kind.value:  # a model says so, a checkpoint does not
-        raise UsageError(f"--init {init}: a model for files of another kind; give --kind {before['kind']}")
-    arch = arch or before.get("arch") or (tables.ARCH[tabular] if tabular else "band-mixer" if sound else "unet")
-    if arch not in nets.NETS:
-        raise UsageError(choice("architecture", arch, nets.NETS))
-    if noise_dir is not None and not sound:
-        raise UsageError("--noise-dir goes with --kind audio")
-    if column and not tabular:
-        raise UsageError("--column goes with --kind table or series")
-    if twice := [name for name in column or () if (column or []).count(name) > 1]:
-        raise UsageError(f"--column {twice[0]} is given twice")
-    if noise and sound:
-        raise UsageError("--noise is for pictures; recordings are mixed with those of --noise-dir")
-    if fgsm > (full := 1 if sound else 255):
-        raise UsageError(f"--fgsm {fgsm:g} is beyond full scale, which is {full} for {kind.value} files")
-    if getattr(nets.NETS[arch], "kind", "image") not in (kind.value, None):  # None: known when it is built
-        raise UsageError(f"{arch} is not a net for {kind.value}; see --kind and --arch")
-    if tabular and fgsm:
-        raise UsageError("--fgsm is for pictures and recordings: the columns of a table have units of their own")
-    default_noise = tables.NOISE[tabular] if tabular else loop.Options.noise
+    plan.refuse(kind, noise_dir, column or [], noise, fgsm)
     if opt.given(context, "steps") and not opt.given(context, "epochs"):
         epochs = None  # the recipe's
     if threads is not None:
         torch.set_num_threads(threads)
-    where = fit.pick_device(device)
-    amp = where.type == "cuda" if amp is None else amp
-    if amp and where.type == "cpu" and not processor.multiplies_halves():
-        amp = opt.given(context, "amp")
-        slow = "--amp will be slow" if amp else "training in float"
-        screen.say(f"this processor has no arithmetic for bfloat16: {slow}")
-    settings = loop.Options(
-        arch=arch,
-        net=(before["net"] if arch == before.get("arch") else {}) | architectures.net_options(net or []),
-        noise="" if sound else "+".join(noise or [before.get("noise") or default_noise]),
-        loss=loss or before.get("loss") or nets.NETS[arch].default_loss,
-        optimiser=optimiser or (tables.OPTIMISER if tabular else loop.Options.optimiser),
-        lr=tables.RATE if tabular and optimiser is None and lr is None else lr,
-        batch_size=(tables.BATCH[tabular] if tabular else 16) if batch_size is None else batch_size,
-        patch=(SEGMENT if sound else tables.SEGMENT if tabular else loop.Options.patch) if patch is None else patch,
-        gray=0 if sound or tabular else gray,
-        ema=ema, amp=amp, int8=precision is Precision.int8, seed=seed,
-        weight_noise=weight_noise, param_noise=param_noise, fgsm=fgsm,
-        augment=augment, epochs=epochs, steps=steps, max_time=None if max_time is None else duration(max_time),
-    )  # fmt: skip
+    amp = plan.halves(context, amp, fit.pick_device(device).type)
+    before = checkpoint.described(init) if init else {}
+    settings = plan.settings({**values, "amp": amp, "epochs": epochs}, before)
     describe = {
         "name": output.stem.removesuffix(".int8"),  # a form of a model is called as it is
         "command": shlex.join(["denoise", *sys.argv[1:]]), "licence": licence,
         "data": data or (clean.name if arrays.is_named(clean) or clean.is_file() else f"files in {clean.name}"),
         "recipe": recipes.title(context, recipe),
     }  # fmt: skip
-    if sound:
+    if kind is Kind.audio:
         task: Task = Sounds(clean, settings, noise_dir, val, rate)
     elif tabular:
         task = tables.Tables(clean, settings, val, tabular, column or ())
@@ -296,15 +245,19 @@ def train(
         fitted = fit.fit(
             task, output, device=device, init=init, keep=keep, resume=resume, overwrite=overwrite,
             describe=describe, say=lambda line: None if quiet else bar.say(line), report=watch,
-            checkpoint_every=duration(checkpoint_every),
+            checkpoint_every=plan.duration(checkpoint_every),
         )  # fmt: skip
     if not quiet:
-        reached = "".join(f", validation {name} {score:.2f}" for name, score in fitted.scores.items())
-        screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
-        first = next(iter(fitted.scores), None)
-        if first is not None and fitted.before is not None and fitted.scores[first] < fitted.before < math.inf:
-            screen.say(f"it makes things worse: without it {first} is {fitted.before:.2f}; train for longer")
-        screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
+        _tell(output, fitted)
+
+
+def _tell(output: Path, fitted: fit.Fitted) -> None:
+    reached = "".join(f", validation {name} {score:.2f}" for name, score in fitted.scores.items())
+    screen.say(f"{output}: {fitted.steps} steps in {fitted.seconds:.0f} s{reached}, halo {fitted.card.halo}")
+    first = next(iter(fitted.scores), None)
+    if first is not None and fitted.before is not None and fitted.scores[first] < fitted.before < math.inf:
+        screen.say(f"it makes things worse: without it {first} is {fitted.before:.2f}; train for longer")
+    screen.say(f"parity of torch and onnxruntime: largest difference {fitted.parity:.1e}")
 
 
 class _Watch:
@@ -328,14 +281,3 @@ class _Watch:
             return
         self.said = time.monotonic()
         screen.say(f"{note}  {screen.clock(progress.seconds_left)} left")
-
-
-def duration(text: str) -> float:
-    """``90``, ``90s``, ``20m``, ``1h30m`` -> seconds."""
-    from denoise_cli.errors import UsageError
-
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    if match is None or not any(match.groups()):
-        raise UsageError(f'"{text}" is not a time; write 90s, 20m or 1h30m')
-    hours, minutes, seconds = (float(group or 0) for group in match.groups())
-    return hours * 3600 + minutes * 60 + seconds

@@ -18,6 +18,7 @@ from denoise_cli.card import ModelCard
 from denoise_cli.errors import InputError, UsageError, printable
 from denoise_cli.media.beside import open_input
 from denoise_cli.media.limits import Limits
+from denoise_cli.media.orientation import INVERSE, turned
 from denoise_cli.signal import Header
 
 
@@ -30,15 +31,19 @@ class Holes:
 
     @classmethod
     def read(cls, path: Path, limits: Limits = Limits()) -> Holes:
-        """Read a mask: pixels whose channels are lighter than half are missing."""
+        """Read a mask: pixels whose channels are lighter than half are missing, but where it is transparent."""
         from denoise_cli.media import image  # recordings need no pictures
 
         try:
             with open_input(path) as file:
                 source = image.open_image(file, name := printable(path), limits=limits)
                 stored = np.concatenate([b.mean(axis=0) > 0.5 for b in source.blocks()])
+                if source.traits.alpha:
+                    stored &= source.alpha().numpy().reshape(stored.shape) > (source.depth.scale or 1) / 2
                 if not stored.any():
                     raise InputError(f"{name}: no hole in it: what is lighter than half is filled")
+                if stored.all():
+                    raise InputError(f"{name}: all of it is one hole: nothing would be left to fill it from")
                 return cls(name, turned(stored, source.orientation))
         except InputError as error:
             raise UsageError(f"--mask {error}") from None
@@ -52,8 +57,7 @@ class Holes:
             frames = f" in {header.frames} frames" if header.frames > 1 else ""
             shown = f"{sides[1]}x{sides[0]}{frames}"
             raise InputError(f"the mask {self.name} is {width}x{height}, the picture {shown}")
-        back = {6: 8, 8: 6}.get(orientation, orientation)  # the others are their own inverse
-        return Holes(self.name, turned(self.missing, back))
+        return Holes(self.name, turned(self.missing, INVERSE.get(orientation, orientation)))
 
     def hidden(self, blocks: Iterable[np.ndarray], value: float) -> Iterator[np.ndarray]:
         """Blocks of rows (C, n, W) with `value` in the holes."""
@@ -66,15 +70,6 @@ class Holes:
     def filled(self, x: np.ndarray, y: np.ndarray, top: int) -> np.ndarray:
         """The model's rows `y` in the holes, the picture's own elsewhere; `top` is the first of them."""
         return np.where(self.missing[top : top + x.shape[1]], y, x)
-
-
-def turned(x: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W) pixels as they are shown that are stored with such a tag (EXIF 2.32, 4.6.4: Orientation)."""
-    if orientation >= 5:
-        x = x.T
-    if orientation in (2, 3, 6, 7):
-        x = x[:, ::-1]
-    return x[::-1] if orientation in (3, 4, 7, 8) else x
 
 
 def value(card: ModelCard) -> float:

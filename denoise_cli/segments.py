@@ -144,13 +144,13 @@ class _Segment:
         y = whole[:, self.keep]
         strength: float | np.ndarray = options.strength
         if options.atten_lim is not None:
-            strength = min(options.strength, 1 - 10 ** (-options.atten_lim / 20))
+            strength = options.strength * (1 - 10 ** (-options.atten_lim / 20))
         elif gentle:
             left = [
                 np.broadcast_to(one.left(self.x[group], whole[group], self.keep), self.core[group].shape)
                 for one, group in zip(gentle, self.groups, strict=True)
             ]
-            strength = np.minimum(options.strength, 1 - np.concatenate(left))
+            strength = options.strength * (1 - np.concatenate(left))
         if np.any(strength < 1):
             y = self.core + np.asarray(strength, np.float32) * (y - self.core)
         return self.core[:, :, None], np.ascontiguousarray(y)[:, :, None]

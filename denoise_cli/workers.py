@@ -81,7 +81,8 @@ class Options:
             raise UsageError(f'model "{card.name}" must be told the noise level: give --std')
         if self.flag and not card.anomaly:
             raise ModelError(
-                f'model "{card.name}" has no threshold for anomalies; denoise eval --anomaly --store gives it one'
+                f'model "{card.name}" has no threshold for anomalies in this form; denoise eval --anomaly --store '
+                "gives a file one"
             )
         if self.flag and self.std != (told := card.anomaly.get("std")):
             how = "no --std" if told is None else f"--std {told}"

@@ -179,6 +179,16 @@ def test_models_that_do_not_fit_are_refused(tmp_path, changed, reason):
     assert not (tmp_path / "c.onnx").exists()
 
 
+def test_models_that_hide_holes_behind_different_values_are_refused(tmp_path):
+    paths = [
+        trained(tmp_path / f"{seed}.onnx", "dncnn", DNCNN, seed, noise=f"gaussian+masking:amount=0.3,value={value}")
+        for seed, value in enumerate((0, 1, 0))
+    ]
+    assert average([paths[0], paths[2]], tmp_path / "m.onnx", name="m").noise.endswith("value=0")
+    with pytest.raises(ModelError, match="fills holes of value 0, which another of the models has not seen"):
+        average(paths[:2], tmp_path / "n.onnx", name="n")
+
+
 def test_averages_told_models_and_other_precisions_are_refused(tmp_path, sigma_model):
     one = trained(tmp_path / "a.onnx", "dncnn", DNCNN, 1)
     other = trained(tmp_path / "b.onnx", "dncnn", DNCNN, 2)

@@ -178,6 +178,21 @@ def test_a_perfect_denoiser_scores_infinity(folder):
     assert item.row.noisy_psnr < 25
 
 
+def test_pictures_that_are_stored_turned_are_scored_as_they_are_shown(tmp_path):
+    rng = np.random.default_rng(0)
+    clean = (255 * np.moveaxis(scene(40, 60), 0, 2)).astype(np.uint8)
+    noisy = np.clip(clean + rng.normal(0, 25, clean.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(clean).save(tmp_path / "clean.png")
+    Image.fromarray(noisy).save(tmp_path / "upright.png")
+    (plain,) = score(pairs(tmp_path / "upright.png", tmp_path / "clean.png"))
+    for orientation, stored in ((3, noisy[::-1, ::-1]), (6, np.rot90(noisy)), (8, np.rot90(noisy, -1))):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "turned.png", exif=exif)
+        (turned,) = score(pairs(tmp_path / "turned.png", tmp_path / "clean.png"))
+        assert turned.row.noisy_psnr == pytest.approx(plain.row.noisy_psnr, abs=1e-9)
+
+
 def test_results_are_scored_clipped_and_rounded_to_the_depth_of_the_file(folder):
     (pair,) = pairs(folder / "a.png", folder / "a.png")
     (item,) = score([pair], lambda noisy: noisy.data + 0.4 / 255)  # less than half a step: a file would not know

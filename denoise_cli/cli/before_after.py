@@ -64,7 +64,7 @@ def _before_after(result: Result, limits: Limits) -> Any:
     source, target = result.job.source, result.job.target
     assert source is not None and target is not None, "only such jobs have sheets"  # noqa: PT018
     if result.kind == "image":
-        before, after = (image.read(path, limits=limits).data for path in (source, target))
+        before, after = (image.shown(image.read(path, limits=limits)).data for path in (source, target))
         # A gray picture in a format that knows colours alone has three equal channels.
         return pictures.before_after(np.broadcast_to(before, after.shape), after)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
@@ -70,7 +70,8 @@ def encode(
             failed += 1
             screen.say(str(error) if name in str(error) else f"{name}: {error}")
     if shape is None:
-        screen.say("nothing was encoded")
+        if failed != 1:  # of one its own line has said it
+            screen.say("nothing was encoded")
         raise typer.Exit(1)
     made_by = halves.card.name, halves.fingerprint
     found = latents.Latents(np.concatenate(values), names, shape[1], shape[2], shape[0], *made_by)
@@ -165,10 +166,10 @@ def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[s
         raise UsageError("encode takes files, not -")
     found = files.find(rest, None, suffixes=IMAGE_SUFFIXES, tag="latents")
     for name, reason in found.missing:
-        raise UsageError(f"{files.printable(name)}: {reason}")
+        yield files.printable(name), partial(_missing, reason)
     for line in files.left_out(found):
         screen.say(line)
-    if not stacks and not found.jobs:
+    if not stacks and not found.jobs and not found.missing:
         raise UsageError("no pictures to encode")
     try:
         latents.targets([latents.as_text(str(job.relative)) for job in found.jobs], Path())
@@ -187,6 +188,12 @@ def _pictures(inputs: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[s
         yield files.printable(job.source), partial(_picture, job.source, str(job.relative))
 
 
+def _missing(reason: str) -> Never:
+    from denoise_cli.errors import InputError
+
+    raise InputError(reason)
+
+
 def _stack(path: Path) -> tuple[None, np.ndarray]:
     from denoise_cli.media import arrays
 
@@ -197,7 +204,7 @@ def _picture(path: Path, name: str) -> tuple[str, np.ndarray]:
     from denoise_cli.errors import InputError
     from denoise_cli.media import image
 
-    signal = image.read(path)
+    signal = image.shown(image.read(path))  # latents know no orientation
     if signal.header.frames > 1:
         raise InputError(f"has {signal.header.frames} frames; encode takes still pictures")
     return name, signal.data[None]

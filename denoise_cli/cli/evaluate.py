@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    context: typer.Context,
     noisy: Annotated[
         Path | None, typer.Argument(metavar="NOISY", help="Noisy file or folder; left out with --noise.")
     ] = None,
@@ -114,7 +115,7 @@ def evaluate(
             raise UsageError("--anomaly goes with --test, -m, --false-alarm-rate, --store, --csv and --json")
         if metrics is not None or tile is not None or precision != "auto" or ensemble != 1:
             raise UsageError(
-                "--anomaly judges the float model: leave --metrics, --tile, --ensemble and --precision out"
+                "--anomaly judges the model that -m names: leave --metrics, --tile, --ensemble, --precision out"
             )
         check_writable([csv])
         raise typer.Exit(
@@ -130,8 +131,10 @@ def evaluate(
     noisy_root, clean_root, chain = _sides(noisy, clean, noise, sweep, std)
     if baseline not in (None, "noisy"):
         raise UsageError(f'unknown baseline "{baseline}"; choose from noisy')
-    if baseline and model:
-        raise UsageError("--baseline scores without a model: leave -m out")
+    if baseline and (model or strength != 1 or ensemble != 1 or std is not None or tile is not None):
+        raise UsageError(
+            "--baseline scores without a model: leave -m, --strength, --ensemble, --std and --tile out"
+        )
     thresholds = [forms.threshold(text) for text in fail_under or ()]
     if sheet is not None:
         from denoise_cli import pictures
@@ -163,6 +166,8 @@ def evaluate(
     if sheet is not None and kinds == ["table"]:
         raise UsageError("--sheet draws pictures and recordings, not tables")
     names = _metrics(metrics, kinds, quiet)
+    for line in () if quiet else opt.idle(context, kinds):
+        screen.say(line)
     for metric, _ in thresholds:
         forms.check_threshold(metric, kinds, names)
     models = None if baseline else Models(model, precision, device, kinds, told=std is not None)
@@ -263,7 +268,7 @@ def _metrics(text: str | None, kinds: Collection[Kind], quiet: bool) -> list[str
 
     if text is not None:
         if "audio" not in kinds:
-            raise UsageError("--metrics chooses those of recordings, and these are pictures")
+            raise UsageError("--metrics chooses those of recordings, and there are none")
         return sounds.chosen(text)
     names = sounds.installed()
     missing = [metric.heading for name, metric in sounds.METRICS.items() if name not in names]

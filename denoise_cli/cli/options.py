@@ -117,5 +117,7 @@ def idle(context: typer.Context, kinds: Collection[Kind]) -> Iterator[str]:
     """Yield a line for each option given that is for files of a kind of which there are none, as its help says."""
     for parameter in context.command.params:
         word, colon, _ = (getattr(parameter, "help", None) or "").partition(":")
-        if colon and KINDS.get(word, next(iter(kinds))) not in kinds and given(context, parameter.name or ""):
-            yield f"{parameter.opts[-1]} is for {word.lower()}, and there are none"
+        name = parameter.name or ""
+        if colon and KINDS.get(word, next(iter(kinds))) not in kinds and given(context, name):
+            names = parameter.secondary_opts if context.params[name] is False else parameter.opts
+            yield f"{names[-1]} is for {word.lower()}, and there are none"

@@ -76,6 +76,6 @@ def quantise(
     if not quiet and ModelFile.read(source).card.anomaly:
         screen.say("the threshold for anomalies is not that of this form: denoise eval --anomaly --store finds one")
     if not quiet:
-        size, before = (path.stat().st_size / 1e6 for path in (target, source))
+        size, before = (path.stat().st_size / 1e3 for path in (target, source))
         use = "" if target.parent.resolve() == source.parent.resolve() else f"; denoise run -m {target} takes it"
-        screen.say(f"{target}: {size:.1f} MB in {to.value}; {before:.1f} in float{use}")
+        screen.say(f"{target}: {size:,.0f} kB in {to.value}; {before:,.0f} in float{use}")

@@ -14,6 +14,7 @@ from denoise_cli.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from denoise_cli.card import ModelCard
+    from denoise_cli.media.files import Job
     from denoise_cli.session import Session
     from denoise_cli.signal import Header
 
@@ -155,7 +156,7 @@ def run(
         raise UsageError("--compare draws pictures and recordings, not tables")
     if compare is not None and sample_rate is not None:
         raise UsageError("--compare lays recordings on each other: leave --sample-rate out")
-    if mask is not None:
+    if mask is not None and (found.jobs or not found.missing):
         _check_mask(len(found.jobs), strength, flag_anomalies)
     holes = None
     if mask is not None:
@@ -195,6 +196,8 @@ def run(
     if todo and not quiet and all(job.source is not None for job in todo):  # of stdin the kind is not known yet
         for line in opt.idle(context, kinds):
             screen.say(line)
+        if quality is not None and "image" in kinds and not any(map(_has_quality, todo)):
+            screen.say("--quality is for JPEG, WebP and AVIF, and there are none")
     about: dict[str, Any] = {"model": model or "as the files ask", "strength": strength, "ensemble": ensemble}
     done = (Result(job, kind=media.kind_of(job.source)) for job in late if job.source is not None)
     drawn_late = before_after.drawn(done, sheets, limits) if late else ()
@@ -224,6 +227,13 @@ def run(
     if not quiet:
         listing.summary(results, len(skipped), len(found.missing), seconds)
     raise typer.Exit(1 if failures else 0)
+
+
+def _has_quality(job: Job) -> bool:
+    from denoise_cli.media.formats import format_of
+
+    name = job.target or job.source
+    return name is not None and format_of(name) in ("jpeg", "webp", "avif")
 
 
 def _check_mask(files: int, strength: float, flag_anomalies: bool) -> None:

@@ -62,8 +62,10 @@ def score(pair: Pair, denoiser: Denoiser | None, noise: Chain | None, label: str
             clean, noisy = (np.concatenate(side, axis=1) for side in both)
         noisy = header.stored(noisy) if clip else noisy
     else:
-        clean, degraded = image.read(pair.clean).data, image.read(pair.noisy)
-        noisy, header = degraded.data, degraded.header
+        sharp, degraded = image.read(pair.clean), image.read(pair.noisy)
+        if sharp.extras != degraded.extras:  # else both lie on each other as they are stored
+            sharp, degraded = image.shown(sharp), image.shown(degraded)
+        clean, noisy, header = sharp.data, degraded.data, degraded.header
     if noisy.shape != clean.shape:
         raise InputError(f"{pair.name}: noisy is {_size(noisy)}, clean is {_size(clean)}")
     began = time.perf_counter()

@@ -11,6 +11,7 @@ audio.py    recordings read, audio_sink.py: written   containers.py  what record
 sndfile.py  libsndfile, set up once                   chunks.py      headers that lie about their length
 ogg.py, mp3.py  what libsndfile does not do of those  ancillary.py   what goes along beside the samples
 left.py         what does not, by name                foreign.py     what is not read, by name
+orientation.py  how pixels are turned when shown
 speakers.py     for which each channel of a WAV is
 table.py    tables and series, which layout.py describes; delimited.py, cells.py, matrices.py, parquet.py read them
 course.py   how columns run                           arrays.py, npy.py  stacks of small pictures

@@ -29,6 +29,7 @@ FLOATING = ("FLOAT", "DOUBLE")
 WIDTHS = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # bytes of a sample; else 1 at most
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 PCM = ("PCM_16", "PCM_24", "PCM_32")
+LINEAR = ("PCM_S8", "PCM_U8", *PCM, *FLOATING)
 DEPTHS = ("8", "16", "24", "32", "float")
 
 
@@ -199,7 +200,9 @@ def _subtype(name: str, stored: Stored, bit_depth: int | str | None) -> str:
         wanted = math.inf if bit_depth == "float" else int(bit_depth)
         exact = [each for each in subtypes if (step_of(each) or each in FLOATING) and BITS[each] == wanted]
         if not exact:
-            raise OutputError(f"{name} has no bit depth {bit_depth}; it has {', '.join(subtypes)}")
+            depths = ["float" if each in FLOATING else str(BITS[each]) for each in subtypes if each in LINEAR]
+            has = f"it has {', '.join(dict.fromkeys(depths))}" if depths else "it has none"
+            raise OutputError(f"{name} has no bit depth {bit_depth}; {has}")
         return stored.subtype if stored.subtype in exact else exact[0]
     if stored.subtype in subtypes:
         return stored.subtype

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -23,6 +24,7 @@ from denoise_cli.media.beside import Target, open_input
 from denoise_cli.media.formats import CODECS, Traits, detect
 from denoise_cli.media.image_sink import ImageSink
 from denoise_cli.media.limits import Limits
+from denoise_cli.media.orientation import turned
 from denoise_cli.media.samples import DEPTHS, Depth, fault, to_block
 from denoise_cli.signal import Header, Signal, gather
 
@@ -226,9 +228,22 @@ def open_image(file: BinaryIO, name: str, *, limits: Limits = Limits()) -> Image
 
 
 def read(path: str | Path, *, limits: Limits = Limits()) -> Signal:
-    """Read a whole picture: ``read("x.png").data`` is (C, H, W) float32 in [0, 1]."""
+    """Read a whole picture: ``read("x.png").data`` is (C, H, W) float32 in [0, 1], as it is stored.
+
+    ``extras["orientation"]``, 1 to 8, says how it is to be turned when it is shown; `shown` does that.
+    """
     with open_input(Path(path)) as file:
-        return gather(open_image(file, str(path), limits=limits))
+        source = open_image(file, str(path), limits=limits)
+        return replace(gather(source), extras={"orientation": source.orientation})
+
+
+def shown(signal: Signal) -> Signal:
+    """What `read` gives, turned as it is shown; pages that stand below each other stay."""
+    orientation = signal.extras.get("orientation", 1)
+    if orientation == 1 or signal.header.frames > 1:
+        return signal
+    data = np.ascontiguousarray(turned(signal.data, orientation))
+    return Signal(data, replace(signal.header, length=data.shape[1], width=data.shape[2]))
 
 
 @contextmanager

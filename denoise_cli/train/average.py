@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from denoise_cli import __version__, nets
+from denoise_cli import __version__, holes, nets
 from denoise_cli.card import ModelCard
-from denoise_cli.errors import ModelError
+from denoise_cli.errors import ModelError, UsageError
 from denoise_cli.media.layout import TABULAR
 from denoise_cli.model_file import ModelFile
 from denoise_cli.train import checkpoint
@@ -90,10 +90,23 @@ def _check(models: Sequence[Path], files: Sequence[ModelFile], alike: Sequence[s
     """Raise ModelError where two are the same, or differ in one of these fields of their cards."""
     if len({file.fingerprint for file in files}) < len(files):
         raise ModelError("two of the models are the same")
+    hidden = _hidden(files[0].card)  # of the first card goes what run --mask asks for
+    if hidden is not None and any(_hidden(file.card) != hidden for file in files):
+        raise ModelError(
+            f"{models[0]} fills holes of value {hidden:g}, and another of the models has not seen those"
+        )
     for path, file in zip(models, files, strict=True):
         for field in alike:
             if (mine := getattr(file.card, field)) != (first := getattr(files[0].card, field)):
                 raise ModelError(f"{path}: {field} is {mine}, and that of {models[0]} is {first}")
+
+
+def _hidden(card: ModelCard) -> float | None:
+    """What the model saw in the holes of its training; None of one that saw none."""
+    try:
+        return holes.value(card)
+    except UsageError:
+        return None
 
 
 def _joined(cards: Sequence[ModelCard], name: str, command: str, how: str) -> ModelCard:

@@ -159,12 +159,28 @@ def test_a_bad_or_odd_file_is_named_and_the_others_go_on(command, latent_model, 
         assert held["names"].tolist() == ["a.png", "b.png", "sub/c.png"]
 
 
+def test_a_missing_file_stops_no_others_and_pictures_are_encoded_as_they_are_shown(
+    command, latent_model, pictures, tmp_path
+):
+    x = Image.open(pictures / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    x.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    done = command("encode", pictures / "a.png", tmp_path / "gone.png", tmp_path / "turned.png",
+                   "-o", tmp_path / "z.npz", "-m", latent_model)  # fmt: skip
+    assert (done.code, "gone.png: no such file" in done.err) == (1, True), done.err
+    with np.load(tmp_path / "z.npz") as held:
+        assert held["names"].tolist() == ["a.png", "turned.png"]
+        upright, turned = held["values"] if "values" in held else held["latents"]
+    assert np.array_equal(upright, turned)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [
         (["encode", "pictures", "-o", "z.npy", "-m", "image"], 3, 'model "image" has no bottleneck'),
         (["encode", "pictures", "-o", "z.txt", "-m", "MODEL"], 2, ".npy or .npz"),
-        (["encode", "absent", "-o", "z.npy", "-m", "MODEL"], 2, "absent: no such file"),
+        (["encode", "absent", "-o", "z.npy", "-m", "MODEL"], 1, "absent: no such file"),
         (["encode", "-", "-o", "z.npy", "-m", "MODEL"], 2, "not -"),
         (["encode", "pictures", "-o", "z.npy"], 2, "--model"),
         (["decode", "absent.npy", "-o", "out", "-m", "MODEL"], 2, "absent.npy: no such file"),

@@ -85,7 +85,7 @@ def test_a_mask_goes_without_a_strength(command, filler, tmp_path):
 
 
 def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_path):
-    picture, small = write_png(tmp_path / "x.png", scene(20, 30)), write_png(tmp_path / "m.png", np.ones((1, 8, 9)))
+    picture, small = write_png(tmp_path / "x.png", scene(20, 30)), write_png(tmp_path / "m.png", np.eye(8, 9)[None])
     done = command("run", picture, "--mask", small, "-m", filler)
     assert (done.code, "is 9x8, the picture 30x20" in done.err) == (1, True)
     done = command("run", picture, "--mask", picture, "-m", model)
@@ -95,6 +95,11 @@ def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_
     black = write_png(tmp_path / "black.png", np.zeros((1, 20, 30)))
     done = command("run", picture, "--mask", black, "-m", filler)
     assert (done.code, "black.png: no hole in it" in done.err) == (2, True)
+    white = write_png(tmp_path / "white.png", np.ones((1, 20, 30)))
+    done = command("run", picture, "--mask", white, "-m", filler)
+    assert (done.code, "white.png: all of it is one hole" in done.err) == (2, True)
+    done = command("run", tmp_path / "gone.png", "--mask", small, "-m", filler)
+    assert (done.code, "gone.png: no such file" in done.err, "--mask" in done.err) == (1, True, False)
     done = command("run", picture, "--mask", small, "-m", filler, "--flag-anomalies")
     assert (done.code, "leave --mask out" in done.err) == (2, True)
     os.mkfifo(tmp_path / "pipe.png")
@@ -103,6 +108,15 @@ def test_a_mask_that_does_not_go_with_it_is_refused(command, filler, model, tmp_
     done = command("run", picture, "--mask", tmp_path / "a\n\x1b[31mb.png", "-m", filler)
     assert (done.code, done.err.count("\n"), "\x1b" in done.err) == (2, 1, False)
     assert not list(tmp_path.glob("*.denoised.*"))
+
+
+def test_what_is_transparent_in_a_mask_is_no_hole(tmp_path):
+    mask = np.full((20, 30, 4), 255, np.uint8)
+    mask[..., 3] = 0
+    mask[5:9, 7:20, 3] = 255
+    for mode in ("RGBA", "LA"):
+        Image.fromarray(mask).convert(mode).save(tmp_path / "mask.png")
+        assert np.array_equal(Holes.read(tmp_path / "mask.png").missing, mask[..., 3] > 0)
 
 
 def test_light_pixels_are_the_missing_ones(tmp_path):

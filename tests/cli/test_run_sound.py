@@ -188,7 +188,7 @@ def test_options_for_files_of_which_there_are_none_are_told(command, voice_model
     told = "is for pictures, and there are none", "is for recordings, and there are none"
     for source, of, told_of in (
         (recording, voice_model, [f"--ensemble {told[0]}"]),
-        (picture, model, [f"--link {told[1]}"]),
+        (picture, model, [f"--no-link {told[1]}"]),
     ):
         done = command("run", source, "-m", of, *options, tmp_path / f"out{source.suffix}")
         assert [line for line in done.err.splitlines() if "there are none" in line] == [

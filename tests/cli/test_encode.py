@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, denoise, read_png, scene, write_png
+from PIL import Image
 from test_latent import TINY, made
 
 from denoise_cli.session import Session

@@ -1,4 +1,4 @@
-"""How far noise in a recording is lowered where nobody says: to 44 dB below the voice, by 8 to 40 dB.
+"""How far noise in a recording is lowered where nobody says: to 56 dB below the voice, by 8 to 52 dB.
 
 A model that looks for noise finds some in every recording: the room of a good one, breath, the sharp end of an s.
 What lies that far below the voice is not heard beside it, so most of it may stay, and with it what was voice after
@@ -14,8 +14,8 @@ import numpy as np
 from denoise_cli.metrics.floor import LOWEST, SegmentLevels
 from denoise_cli.upper_band import FRAME, energies, frame_centres, frame_count, glided, running_quantile
 
-BELOW = 44.0  # dB below the voice where noise is left alone; measured: less costs clean voices, more noisy ones
-LEAST, MOST = 8.0, 40.0  # dB
+BELOW = 56.0  # dB below the voice where noise is left alone; measured: less costs clean voices, more noisy ones
+LEAST, MOST = 8.0, 52.0  # dB
 VOICE = 0.9  # of the frames of what the model kept lie below what counts as the level of the voice
 NOISE = 70  # per cent of the frames of what it took, likewise: a sibilant is shorter than the rest, a bark is not
 GLIDE = 1.0  # seconds over which a new level of the voice takes over

@@ -195,8 +195,8 @@ def knows(voice: np.ndarray) -> Fake:
     return Fake(lambda x: np.pad(voice, ((0, 0), (0, x.shape[-1] - voice.shape[1])))[None])
 
 
-@pytest.mark.parametrize(("below", "lowered"), [(-6, 40), (0, 40), (18, 26), (26, 18), (34, 10), (60, 8)])
-def test_the_gentle_way_lowers_noise_to_forty_four_decibels_below_the_voice(below, lowered):
+@pytest.mark.parametrize(("below", "lowered"), [(-6, 52), (0, 52), (18, 38), (26, 30), (46, 10), (60, 8)])
+def test_the_gentle_way_lowers_noise_to_fifty_six_decibels_below_the_voice(below, lowered):
     voice = speaking(6)
     noise = np.float32(0.2 / 2**0.5 * 10 ** (-below / 20)) * np.random.default_rng(0).standard_normal(
         voice.shape, dtype=np.float32
@@ -214,13 +214,13 @@ def test_a_bark_in_a_good_recording_goes_down_as_far_as_on_a_street():
     noise[:, bark] *= 2000
     left = run(voice + noise, knows(voice), gentle=True) - voice
     inner, away = slice(round(3.2 * RATE), round(3.8 * RATE)), slice(0, 2 * RATE)
-    assert db(noise[:, inner], left[:, inner]) == pytest.approx(40, abs=0.1)
+    assert db(noise[:, inner], left[:, inner]) == pytest.approx(52, abs=0.1)
     assert db(noise[:, away], left[:, away]) == pytest.approx(8, abs=0.1)
 
 
 def test_noise_alone_is_not_spared():
     x = recording(3)
-    assert db(x, run(x, Fake(lambda x: x * 1e-5), gentle=True)) == pytest.approx(40, abs=0.2)
+    assert db(x, run(x, Fake(lambda x: x * 1e-5), gentle=True)) == pytest.approx(52, abs=0.2)
 
 
 def test_an_offset_is_not_noise_and_silence_before_the_first_word_no_voice():
@@ -251,10 +251,10 @@ def test_channels_that_are_not_linked_are_each_spared_for_themselves():
         clean = np.pad(voice, ((0, 0), (0, x.shape[-1] - voice.shape[1])))
         return clean[None] if x.shape[1] == 2 else clean[:1][None]
 
-    for link, first in ((True, 40), (False, 8)):
+    for link, first in ((True, 52), (False, 8)):
         left = run(voice + noise, Fake(model), gentle=True, link=link) - voice
         assert db(noise[:1], left[:1]) == pytest.approx(first, abs=0.5)
-        assert db(noise[1:], left[1:]) == pytest.approx(40, abs=0.5)
+        assert db(noise[1:], left[1:]) == pytest.approx(52, abs=0.5)
 
 
 def test_the_gentle_way_glides_from_segment_to_segment_and_hangs_on_no_thread(monkeypatch):

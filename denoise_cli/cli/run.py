@@ -39,7 +39,7 @@ def run(
             "--atten-lim",
             metavar="DB",
             help="Recordings: lower noise by at most this much; inf for all the model gives.",
-            show_default="to 44 dB below the voice, by 8 to 40",
+            show_default="to 56 dB below the voice, by 8 to 52",
         ),
     ] = None,
     sample_rate: Annotated[

@@ -80,9 +80,10 @@ class Options:
         if self.std is None and card.noise_input and not card.noise_optional:
             raise UsageError(f'model "{card.name}" must be told the noise level: give --std')
         if self.flag and not card.anomaly:
+            form = "" if card.precision == "float" else f" in {card.precision}, a file of its own"
             raise ModelError(
-                f'model "{card.name}" has no threshold for anomalies in this form; denoise eval --anomaly --store '
-                "gives a file one"
+                f'model "{card.name}" has no threshold for anomalies{form}; '
+                "denoise eval --anomaly --store gives it one"
             )
         if self.flag and self.std != (told := card.anomaly.get("std")):
             how = "no --std" if told is None else f"--std {told}"

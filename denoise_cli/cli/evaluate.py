@@ -115,7 +115,7 @@ def evaluate(
             raise UsageError("--anomaly goes with --test, -m, --false-alarm-rate, --store, --csv and --json")
         if metrics is not None or tile is not None or precision != "auto" or ensemble != 1:
             raise UsageError(
-                "--anomaly judges the model that -m names: leave --metrics, --tile, --ensemble, --precision out"
+                "--anomaly judges what -m names: leave --metrics, --tile, --ensemble and --precision out"
             )
         check_writable([csv])
         raise typer.Exit(

@@ -92,9 +92,7 @@ def _check(models: Sequence[Path], files: Sequence[ModelFile], alike: Sequence[s
         raise ModelError("two of the models are the same")
     hidden = _hidden(files[0].card)  # of the first card goes what run --mask asks for
     if hidden is not None and any(_hidden(file.card) != hidden for file in files):
-        raise ModelError(
-            f"{models[0]} fills holes of value {hidden:g}, and another of the models has not seen those"
-        )
+        raise ModelError(f"{models[0]} fills holes of value {hidden:g}, which another of the models has not seen")
     for path, file in zip(models, files, strict=True):
         for field in alike:
             if (mine := getattr(file.card, field)) != (first := getattr(files[0].card, field)):

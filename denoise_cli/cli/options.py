@@ -116,8 +116,8 @@ def given(context: typer.Context, name: str) -> bool:
 def idle(context: typer.Context, kinds: Collection[Kind]) -> Iterator[str]:
     """Yield a line for each option given that is for files of a kind of which there are none, as its help says."""
     for parameter in context.command.params:
-        word, colon, _ = (getattr(parameter, "help", None) or "").partition(":")
+        word = (getattr(parameter, "help", None) or "").partition(":")[0]
         name = parameter.name or ""
-        if colon and KINDS.get(word, next(iter(kinds))) not in kinds and given(context, name):
+        if KINDS.get(word) not in (None, *kinds) and given(context, name):
             names = parameter.secondary_opts if context.params[name] is False else parameter.opts
             yield f"{names[-1]} is for {word.lower()}, and there are none"

@@ -13,6 +13,7 @@ import typer
 from denoise_cli.cli import architectures, screen
 from denoise_cli.cli import options as opt
 from denoise_cli.errors import UsageError, choice
+from denoise_cli.media.layout import TABULAR
 
 if TYPE_CHECKING:
     from denoise_cli.train import loop
@@ -32,7 +33,7 @@ class Kind(StrEnum):
 
 def refuse(kind: Kind, noise_dir: Path | None, column: list[str], noise: list[str] | None, fgsm: float) -> None:
     """Options that do not go with this kind of files."""
-    sound, tabular = kind is Kind.audio, kind.value in ("table", "series")
+    sound, tabular = kind is Kind.audio, kind.value in TABULAR
     if noise_dir is not None and not sound:
         raise UsageError("--noise-dir goes with --kind audio")
     if column and not tabular:
@@ -73,7 +74,7 @@ def settings(values: dict[str, Any], before: Mapping[str, Any]) -> loop.Options:
     usual |= {"noise": loop.Options.noise, "patch": loop.Options.patch}
     if kind == "audio":
         usual |= {"arch": "band-mixer", "noise": "", "patch": SEGMENT}
-    elif kind in ("table", "series"):
+    elif kind in TABULAR:
         usual = {"arch": tables.ARCH[kind], "noise": tables.NOISE[kind], "patch": tables.SEGMENT,
                  "batch_size": tables.BATCH[kind], "optimiser": tables.OPTIMISER}  # fmt: skip
         usual |= {"lr": tables.RATE} if values["optimiser"] is None else {}

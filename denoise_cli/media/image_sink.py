@@ -33,7 +33,6 @@ STRUCTURE = {
 }
 
 
-UPRIGHT = ("bmp", "gif", "ppm", "tga")  # of these no tag tells how they are to be turned
 HUNGRY = ("avif", "webp")  # encoders that want a whole picture, several times
 
 
@@ -124,7 +123,7 @@ class ImageSink:
         if "orientation" not in self._source.fields:  # libvips reads it from the EXIF again
             image.remove("orientation")
             image.remove("exif-ifd0-Orientation")
-        if traits.format in UPRIGHT and traits.frames == 1 and self._source.orientation != 1:
+        if traits.format in left.BARE and traits.frames == 1 and self._source.orientation != 1:
             image = image.copy_memory().autorot()
         return image
 

@@ -20,7 +20,7 @@ EMBEDDED = {
     "exif-data": "EXIF", "icc-profile-data": "ICC profile", "xmp-data": "XMP", "iptc-data": "IPTC",
     "gif-comment": "comment",
 }  # fmt: skip
-BARE = ("bmp", "gif", "ppm", "tga")  # pictures without room for any of these
+BARE = ("bmp", "gif", "ppm", "tga")  # pictures without room for any of these, or for how they are to be turned
 TIMED = ("gif", "webp")
 
 
@@ -32,6 +32,8 @@ def of_recording(
     `tags` are those that libsndfile reads, `tagged` says whether it writes them too.
     """
     if ancillary.family(format) == ancillary.family(to):
+        if ratio == 1:
+            return []
         kept = {piece.start for piece in ancillary.find(file, format, ratio).pieces}
         return _unique(name for start, name in _pieces(file, format, tags) if start not in kept)
     names = [] if tagged else list(tags)
